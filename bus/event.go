@@ -1,0 +1,115 @@
+package bus
+
+// EventType says what an HTTP event is.
+type EventType string
+
+// HTTP events. The life of an exchange (Conn, Stream): request, then any
+// number of information, data, message, and at most one response, then end of
+// each direction, or failed. A connection event comes before the first
+// exchange of a connection and again whenever its facts change.
+const (
+	EventConnection  EventType = "connection"  // Connection: facts so far
+	EventRequest     EventType = "request"     // Request: head complete
+	EventInformation EventType = "information" // Response: an interim 1xx
+	EventResponse    EventType = "response"    // Response: head complete
+	EventData        EventType = "data"        // Data: more body; the bytes are on the Body layer
+	EventEnd         EventType = "end"         // End: direction Dir of the exchange is complete
+	EventFailed      EventType = "failed"      // Failure: the exchange ends here
+	EventMessage     EventType = "message"     // Message: WebSocket, SSE or gRPC message
+	EventVerdict     EventType = "verdict"     // Verdict: the connection can't be read as HTTP
+	EventClosed      EventType = "closed"      // Closed: the connection ended
+	EventEOS         EventType = "eos"         // this partition is done
+)
+
+// Event is one line of the HTTP layer.
+type Event struct {
+	Type       EventType   `json:"type"`
+	Time       int64       `json:"time"` // Unix ns, packet time
+	Conn       ConnID      `json:"conn"`
+	Stream     uint64      `json:"stream,omitempty"` // HTTP/1: 1, 2, … in order; HTTP/2, HTTP/3: the stream identifier
+	Dir        Dir         `json:"dir,omitempty"`    // of data, end, message: 0 request, 1 response
+	Connection *Connection `json:"connection,omitempty"`
+	Request    *Request    `json:"request,omitempty"`
+	Response   *Response   `json:"response,omitempty"`
+	Data       *BodyData   `json:"data,omitempty"`
+	End        *MessageEnd `json:"end,omitempty"`
+	Failure    *Failure    `json:"failure,omitempty"`
+	Message    *Message    `json:"message,omitempty"`
+	Verdict    *Verdict    `json:"verdict,omitempty"`
+	Closed     *ConnEnd    `json:"closed,omitempty"`
+}
+
+// Connection is what is known of the connection under an exchange.
+type Connection struct {
+	Flow
+	Partial     bool     `json:"partial,omitempty"`
+	Opened      int64    `json:"opened"`                // SYN, Unix ns
+	Established int64    `json:"established,omitempty"` // SYN/ACK
+	Protocol    string   `json:"protocol,omitempty"`    // "http/1.1", "h2", "h3", …
+	TLS         *TLSInfo `json:"tls,omitempty"`
+}
+
+// Field is a field line (RFC 9110, section 5), name and value as sent.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Request is the head of a request. Event.Time is its first byte.
+type Request struct {
+	Method      string  `json:"method"`
+	URL         string  `json:"url"`              // absolute: scheme and authority as best known
+	Target      string  `json:"target"`           // as sent (RFC 9112, section 3.2; :path)
+	Proto       string  `json:"proto"`            // "http/1.0", "http/1.1", "h2", "h3"
+	Headers     []Field `json:"headers"`          // HTTP/2: pseudo-headers first, as sent
+	HeadersSize int     `json:"headersSize"`      // bytes on the wire, after TLS
+	Raw         string  `json:"raw,omitempty"`    // HTTP/1: the head as sent
+	HeadEnd     int64   `json:"headEnd"`          // last byte of the head, Unix ns
+	Pushed      bool    `json:"pushed,omitempty"` // PUSH_PROMISE
+}
+
+// Response is the head of a response. Event.Time is its first byte.
+type Response struct {
+	Status      int     `json:"status"`
+	Reason      string  `json:"reason,omitempty"` // HTTP/1
+	Proto       string  `json:"proto"`
+	Headers     []Field `json:"headers"`
+	HeadersSize int     `json:"headersSize"`
+	Raw         string  `json:"raw,omitempty"`
+	HeadEnd     int64   `json:"headEnd"`
+}
+
+// BodyData announces body bytes.
+type BodyData struct {
+	Offset  uint64 `json:"offset"`  // in the decoded body
+	Decoded uint64 `json:"decoded"` // bytes added to the Body layer
+	Wire    uint64 `json:"wire"`    // bytes on the wire, after TLS and framing, before content coding
+}
+
+// MessageEnd closes one direction of an exchange.
+type MessageEnd struct {
+	Wire     uint64  `json:"wire"`    // body size before content decoding
+	Decoded  uint64  `json:"decoded"` // size on the Body layer
+	Trailers []Field `json:"trailers,omitempty"`
+	Problem  string  `json:"problem,omitempty"` // damaged content coding, ambiguous framing, …
+}
+
+// Failure ends an exchange before its time.
+type Failure struct {
+	Reason string `json:"reason"` // one sentence
+	Code   string `json:"code"`   // "reset-by-server", "fin-mid-body", "goaway", "tls-alert", "refused", "gap", …
+}
+
+// Message is one message inside a body or after an upgrade.
+type Message struct {
+	Kind    string `json:"kind"`             // "websocket", "sse", "grpc"
+	Opcode  int    `json:"opcode,omitempty"` // WebSocket
+	Masked  bool   `json:"masked,omitempty"`
+	Event   string `json:"event,omitempty"` // SSE
+	ID      string `json:"id,omitempty"`
+	Text    string `json:"text,omitempty"`
+	Binary  []byte `json:"binary,omitempty"`
+	Size    uint64 `json:"size"`          // of the whole payload
+	Cut     bool   `json:"cut,omitempty"` // Text or Binary holds only its beginning
+	Problem string `json:"problem,omitempty"`
+}

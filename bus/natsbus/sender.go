@@ -1,0 +1,548 @@
+package natsbus
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"clipper/bus"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+)
+
+// Errors of a writer. After any of them it is of no more use.
+var (
+	ErrFenced      = errors.New("another writer took the stream over")
+	ErrUnavailable = errors.New("the server stores nothing; is the disk of the session full?")
+)
+
+var errClosed = errors.New("natsbus: the publisher is closed")
+
+const (
+	windowBytes   = 8 << 20 // not acknowledged, at most
+	windowBatches = 256
+	storedExtra   = 400 // bytes that a stored message has on top of its data, at most
+	ackTimeout    = 5 * time.Second
+	lookTimeout   = time.Second     // of a question on the way, asked again if it is lost
+	giveUp        = 8 * time.Second // without anything stored, while the server is there
+	minBackoff    = 2 * time.Millisecond
+	maxBackoff    = 50 * time.Millisecond
+)
+
+// sender publishes batches into one stream, pipelined and in order. Each
+// message names the sequence and the id of its predecessor, so that the stream
+// refuses the successors of a lost message and every message of a second
+// writer. The sequence alone would not do for the latter: what the second
+// writer stores can make the sequence right that a message under way expects.
+// After any failure sender goes back to the first message that was not
+// acknowledged. The loss of the connection and a full stream block; see the
+// errors above for what ends it.
+type sender struct {
+	link    *link
+	stream  string
+	subject string
+	inbox   string // replies: inbox.attempt.sequence
+	id      string // of the writer, unique
+	first   uint64 // sequence of the mark
+	sub     *nats.Subscription
+	acks    chan *nats.Msg
+	wake    chan struct{}
+	ctx     context.Context // ends with close
+	quit    context.CancelFunc
+	stopped chan struct{}
+
+	mu      sync.Mutex
+	queue   []queued // not acknowledged, in order
+	bytes   int      // of queue
+	next    uint64   // sequence of the next message queued
+	err     error
+	changed chan struct{} // closed whenever something was acknowledged or failed
+
+	// Of the loop only.
+	sent     int // messages of queue that are under way in this attempt
+	attempt  int
+	probing  bool // after a failure the first message goes alone
+	pause    time.Duration
+	resumeAt time.Time
+	lastAck  time.Time
+	dry      time.Time // since when the server answers that it stores nothing
+	high     uint64    // bytes in the stream above which sending waits; 0 is none
+	stored   uint64    // upper bound of the bytes in the stream
+	resent   int       // messages sent again
+}
+
+type queued struct {
+	seq  uint64
+	data []byte
+}
+
+// claim takes the stream over and returns the sequence of its mark. The mark is
+// the one message that is not fenced: whatever an earlier writer has under way
+// is either stored before it or refused.
+func (b *Bus) claim(ctx context.Context, l bus.Layer, partition int, producer uint32) (*sender, uint64, error) {
+	link, err := b.link(l)
+	if err != nil {
+		return nil, 0, err
+	}
+	s := &sender{
+		link: link, stream: bus.StreamName(b.access.Session, l, partition), subject: bus.Subject(b.access.Session, l, partition),
+		inbox: link.nc.NewInbox() + "." + nuid.Next(), id: nuid.Next(), acks: make(chan *nats.Msg, 2*windowBatches), wake: make(chan struct{}, 1),
+		stopped: make(chan struct{}), changed: make(chan struct{}),
+	}
+	s.ctx, s.quit = context.WithCancel(context.Background())
+	var info *jetstream.StreamInfo
+	err = awaitStream(ctx, func() (err error) {
+		info, err = s.info(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	if n := info.Config.MaxBytes; n > 0 {
+		if n < minLimit {
+			return nil, 0, fmt.Errorf("natsbus: stream %s is limited to %d bytes; at least %d are needed", s.stream, n, minLimit)
+		}
+		s.high = uint64(n) - min(uint64(n)/8, 2*bus.MaxBatch)
+		s.stored = info.State.Bytes
+	}
+	seq, err := s.mark(ctx, newBatcher(l, producer).claim())
+	if err != nil {
+		return nil, 0, err
+	}
+	s.first, s.next = seq, seq+1
+	if s.sub, err = link.nc.Subscribe(s.inbox+".*.*", func(m *nats.Msg) {
+		select {
+		case s.acks <- m:
+		case <-s.ctx.Done():
+		}
+	}); err != nil {
+		return nil, 0, fmt.Errorf("natsbus: publish to %s: %w", s.stream, err)
+	}
+	go s.loop()
+	return s, seq, nil
+}
+
+func (s *sender) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	stream, err := s.link.js.Stream(ctx, s.stream)
+	if err != nil {
+		return nil, fmt.Errorf("natsbus: stream %s: %w", s.stream, s.link.explain(err))
+	}
+	return stream.CachedInfo(), nil
+}
+
+// look is info for the loop.
+func (s *sender) look() (*jetstream.StreamInfo, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
+	defer cancel()
+	return s.info(ctx)
+}
+
+// mark publishes the claim, again if its acknowledgement does not come: a
+// second mark does no harm.
+func (s *sender) mark(ctx context.Context, data []byte) (uint64, error) {
+	start := time.Now()
+	for {
+		c, cancel := context.WithTimeout(ctx, ackTimeout)
+		ack, err := s.link.js.Publish(c, s.subject, data, jetstream.WithMsgID(s.id))
+		cancel()
+		if err == nil {
+			return ack.Sequence, nil
+		}
+		full := isAPI(err, errCodeMaxBytes)
+		if ctx.Err() != nil || !full && time.Since(start) > giveUp {
+			return 0, fmt.Errorf("natsbus: take over %s: %w", s.stream, s.link.explain(err))
+		}
+		if err := sleep(ctx, maxBackoff); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// reserve waits until the window has room for n bytes. The caller is the only publisher.
+func (s *sender) reserve(ctx context.Context, n int) error {
+	return s.wait(ctx, func() bool { return s.fits(n) })
+}
+
+func (s *sender) hasRoom(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.fits(n)
+}
+
+func (s *sender) fits(n int) bool {
+	return len(s.queue) == 0 || s.bytes+n <= windowBytes && len(s.queue) < windowBatches
+}
+
+// publish queues data, which then belongs to the sender. It does not wait for room: see reserve.
+func (s *sender) publish(data []byte) error {
+	return s.wait(context.Background(), func() bool {
+		s.queue = append(s.queue, queued{s.next, data})
+		s.bytes += len(data)
+		s.next++
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+		return true
+	})
+}
+
+// flush waits until everything is stored.
+func (s *sender) flush(ctx context.Context) error {
+	return s.wait(ctx, func() bool { return len(s.queue) == 0 })
+}
+
+// wait calls done, under the lock, until it is true, sender failed, or ctx ended.
+func (s *sender) wait(ctx context.Context, done func() bool) error {
+	for {
+		s.mu.Lock()
+		if s.err != nil {
+			s.mu.Unlock()
+			return s.err
+		}
+		if done() {
+			s.mu.Unlock()
+			return nil
+		}
+		c := s.changed
+		s.mu.Unlock()
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-s.ctx.Done():
+			return errClosed
+		}
+	}
+}
+
+// failed is the error that ended the sender, if any.
+func (s *sender) failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && s.ctx.Err() != nil {
+		return errClosed
+	}
+	return s.err
+}
+
+// close ends the sender; what is not stored yet may be lost.
+func (s *sender) close() {
+	s.quit()
+	<-s.stopped
+	s.sub.Unsubscribe()
+}
+
+func (s *sender) fail(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = fmt.Errorf("natsbus: publish to %s: %w", s.stream, err)
+	}
+	s.notify()
+	s.mu.Unlock()
+}
+
+func (s *sender) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *sender) loop() {
+	defer close(s.stopped)
+	connected := s.link.nc.StatusChanged(nats.CONNECTED)
+	defer s.link.nc.RemoveStatusListener(connected)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wait, err := s.transmit()
+		if err == nil && s.sent > 0 && time.Since(s.lastAck) >= ackTimeout {
+			if err = s.silence(); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.wake:
+		case <-timer.C:
+		case <-connected:
+			s.goBack()
+			s.resumeAt, s.dry = time.Time{}, time.Time{}
+		case m := <-s.acks:
+			if err := s.acked(m); err != nil {
+				s.fail(err)
+				return
+			}
+		}
+	}
+}
+
+// transmit sends what may be sent and says how long to wait for news.
+func (s *sender) transmit() (time.Duration, error) {
+	for {
+		s.mu.Lock()
+		if s.sent >= len(s.queue) || s.probing && s.sent > 0 {
+			s.mu.Unlock()
+			if s.sent == 0 {
+				return time.Hour, nil
+			}
+			return ackTimeout, nil
+		}
+		m := s.queue[s.sent]
+		s.mu.Unlock()
+		if d := time.Until(s.resumeAt); d > 0 {
+			return d, nil
+		}
+		if !s.room(len(m.data)) {
+			s.backOff()
+			continue
+		}
+		if s.sent == 0 {
+			s.lastAck = time.Now()
+		}
+		err := s.link.nc.PublishMsg(&nats.Msg{
+			Subject: s.subject, Data: m.data,
+			Reply: s.inbox + "." + strconv.Itoa(s.attempt) + "." + strconv.FormatUint(m.seq, 10),
+			Header: nats.Header{
+				jetstream.ExpectedLastSeqHeader:   {strconv.FormatUint(m.seq-1, 10)},
+				jetstream.ExpectedLastMsgIDHeader: {s.msgID(m.seq - 1)},
+				jetstream.MsgIDHeader:             {s.msgID(m.seq)},
+			},
+		})
+		switch {
+		case err == nil:
+			s.sent++
+			s.stored += uint64(len(m.data) + storedExtra)
+		case errors.Is(err, nats.ErrConnectionClosed):
+			return 0, ErrGone
+		case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject):
+			return 0, err
+		default: // disconnected
+			s.goBack()
+			s.dry = time.Time{}
+		}
+	}
+}
+
+// msgID is the id of this writer's message seq.
+func (s *sender) msgID(seq uint64) string {
+	if seq == s.first {
+		return s.id
+	}
+	return s.id + "." + strconv.FormatUint(seq, 10)
+}
+
+// room reports whether the stream has room for n bytes. It asks the server only
+// when its own upper bound says that there may be none.
+func (s *sender) room(n int) bool {
+	need := uint64(n + storedExtra)
+	if s.high == 0 || s.stored+need <= s.high {
+		return true
+	}
+	info, err := s.look()
+	if err != nil {
+		return true // the answer to the message will tell
+	}
+	under := uint64(0) // what is under way is perhaps not in info
+	s.mu.Lock()
+	for _, m := range s.queue[:s.sent] {
+		under += uint64(len(m.data) + storedExtra)
+	}
+	s.mu.Unlock()
+	s.stored = info.State.Bytes + under
+	return s.stored+need <= s.high
+}
+
+func (s *sender) backOff() {
+	s.pause = min(max(2*s.pause, minBackoff), maxBackoff)
+	s.resumeAt = time.Now().Add(s.pause)
+}
+
+// goBack starts over with the first message that is not acknowledged, alone.
+func (s *sender) goBack() {
+	s.attempt++
+	s.resent += s.sent
+	s.sent, s.probing = 0, true
+	s.backOff()
+}
+
+// Error codes of JetStream.
+const (
+	errCodeMaxBytes      = 10077 // the stream is full
+	errCodeWrongLastID   = 10070
+	errCodeWrongLastSeq  = 10071
+	errCodeWrongLastSeq2 = 10164 // the same, without the number
+)
+
+func isAPI(err error, code jetstream.ErrorCode) bool {
+	var ae *jetstream.APIError
+	return errors.As(err, &ae) && ae.ErrorCode == code
+}
+
+// acked takes the answer to one message.
+func (s *sender) acked(m *nats.Msg) error {
+	attempt, seq, ok := s.parseReply(m.Subject)
+	if !ok {
+		return nil
+	}
+	var ack struct {
+		Seq   uint64              `json:"seq"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	switch {
+	case m.Header.Get("Status") == "503":
+		return s.nothingStored(attempt, errors.New("no answer to the stream's subject"))
+	case json.Unmarshal(m.Data, &ack) != nil:
+		return fmt.Errorf("malformed acknowledgement of %d", seq)
+	case ack.Error == nil && ack.Seq == seq:
+		s.dry, s.pause, s.probing = time.Time{}, 0, false
+		s.confirm(seq)
+		return nil
+	case ack.Error == nil:
+		return fmt.Errorf("message %d was stored as %d: %w", seq, ack.Seq, ErrFenced)
+	}
+	switch ack.Error.ErrorCode {
+	case errCodeWrongLastSeq, errCodeWrongLastSeq2:
+		return s.refused(attempt, seq, ack.Error)
+	case errCodeWrongLastID: // of the right sequence, hence another writer's
+		return ErrFenced
+	case errCodeMaxBytes:
+		s.dry = time.Time{}
+		if attempt == s.attempt {
+			s.goBack()
+		}
+		return nil
+	}
+	return s.nothingStored(attempt, ack.Error)
+}
+
+func (s *sender) parseReply(subject string) (attempt int, seq uint64, ok bool) {
+	rest, ok := strings.CutPrefix(subject, s.inbox+".")
+	a, q, ok2 := strings.Cut(rest, ".")
+	attempt, err := strconv.Atoi(a)
+	seq, err2 := strconv.ParseUint(q, 10, 64)
+	return attempt, seq, ok && ok2 && err == nil && err2 == nil
+}
+
+// silence is called when a message was not answered in time: the answer was
+// lost, or the server failed to write.
+func (s *sender) silence() error {
+	if err := s.link.refused(s.subject); err != nil {
+		return err
+	}
+	if s.dry.IsZero() {
+		s.dry = s.lastAck
+	}
+	s.lastAck = time.Now()
+	return s.nothingStored(s.attempt, errors.New("no answer"))
+}
+
+// nothingStored counts the time for which no message got through although the
+// server is there. It is short at the server's start, and without end when the
+// server gave its storage up.
+func (s *sender) nothingStored(attempt int, err error) error {
+	if s.dry.IsZero() {
+		s.dry = time.Now()
+	}
+	if time.Since(s.dry) > giveUp {
+		return fmt.Errorf("%w (%v)", ErrUnavailable, err)
+	}
+	if attempt == s.attempt {
+		s.goBack()
+	}
+	return nil
+}
+
+// confirm drops the messages up to seq: a stored message has its predecessors stored.
+func (s *sender) confirm(seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.queue) && s.queue[n].seq <= seq {
+		s.bytes -= len(s.queue[n].data)
+		s.queue[n] = queued{}
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	s.queue = s.queue[n:]
+	s.sent = max(s.sent-n, 0)
+	s.lastAck = time.Now()
+	s.notify()
+}
+
+// refused interprets "wrong last sequence: N" as the answer to message seq.
+func (s *sender) refused(attempt int, seq uint64, ae *jetstream.APIError) error {
+	var last uint64
+	if _, err := fmt.Sscanf(ae.Description, "wrong last sequence: %d", &last); err != nil || last < seq {
+		if attempt == s.attempt { // a predecessor is missing
+			s.goBack()
+		}
+		return nil
+	}
+	s.mu.Lock()
+	var data []byte
+	for _, m := range s.queue {
+		if m.seq == seq {
+			data = m.data
+		}
+	}
+	s.mu.Unlock()
+	if data == nil { // confirmed meanwhile
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
+	defer cancel()
+	m, err := getMsg(ctx, s.link.js, s.stream, seq)
+	switch {
+	case err != nil:
+		// Perhaps trimmed already, by whomever it was. To start over is always right.
+		if info, err := s.look(); err == nil && info.State.FirstSeq > seq {
+			return ErrFenced
+		}
+		if attempt == s.attempt {
+			s.goBack()
+		}
+	case bytes.Equal(m.Data, data): // stored; its acknowledgement was lost
+		s.probing = false
+		s.confirm(seq)
+	default:
+		return ErrFenced
+	}
+	return nil
+}
+
+// getMsg reads one message from the leader of the stream.
+func getMsg(ctx context.Context, js jetstream.JetStream, stream string, seq uint64) (*jetstream.RawStreamMsg, error) {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	return s.GetMsg(ctx, seq)
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

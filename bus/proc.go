@@ -1,0 +1,40 @@
+package bus
+
+import "net/netip"
+
+// ProcType says what happened to a process.
+type ProcType string
+
+// Process events.
+const (
+	ProcExec   ProcType = "exec"   // Exe, Argv, Cwd, Parent
+	ProcExit   ProcType = "exit"   //
+	ProcHook   ProcType = "hook"   // Library, Mechanism, State, Reason
+	ProcSocket ProcType = "socket" // Transport, Local, Remote: PID opened this connection
+	ProcEOS    ProcType = "eos"    // this writer is done
+)
+
+// Hook states.
+const (
+	HookPlaced     = "placed"
+	HookNotNeeded  = "not-needed"
+	HookImpossible = "impossible"
+)
+
+// ProcEvent is one line of the Proc layer. PIDs are those of the host.
+type ProcEvent struct {
+	Type      ProcType       `json:"type"`
+	Time      int64          `json:"time"` // Unix ns
+	PID       int            `json:"pid,omitempty"`
+	Parent    int            `json:"parent,omitempty"`
+	Exe       string         `json:"exe,omitempty"`
+	Argv      []string       `json:"argv,omitempty"`
+	Cwd       string         `json:"cwd,omitempty"`
+	Library   string         `json:"library,omitempty"`
+	Mechanism string         `json:"mechanism,omitempty"`
+	State     string         `json:"state,omitempty"`
+	Reason    string         `json:"reason,omitempty"`
+	Transport string         `json:"transport,omitempty"`
+	Local     netip.AddrPort `json:"local,omitzero"`
+	Remote    netip.AddrPort `json:"remote,omitzero"`
+}

@@ -1,0 +1,123 @@
+package bus
+
+import "math"
+
+// Stage is a decoder: a pure state machine from records to records. It has no
+// clock, goroutine, I/O or log; time is the records' time. The same input in
+// the same order gives the same output, byte for byte. Inputs on side layers
+// (Keys) may come earlier or later relative to the main input: that changes
+// when output appears, never what has appeared once both are consumed.
+//
+// A stage receives EOS once for each of its input layers; after the last it
+// closes what is open and emits EOS on each of its output layers.
+//
+// Life cycle: make it with its package's New; Process any number of records;
+// drop it. A driver that restarts a stage makes a new one and replays, from the
+// message Low or an earlier one, all side input perhaps before it: records of
+// what began before the replay and is over by its end must leave no trace, and
+// a limit that decides something must not depend on when side input came.
+type Stage interface {
+	// Takes lists the layers that Process wants.
+	Takes() []Layer
+	// Gives lists the layers that Process emits.
+	Gives() []Layer
+	// Process consumes one record and hands its results to emit, in order.
+	// Neither side keeps the other's record or payload after the call.
+	Process(r *Record, emit func(*Record))
+	// Low is the lowest Record.Pos of the main input that is needed to rebuild
+	// the present state by replay: that of the first record of the oldest thing
+	// still remembered. It is None when nothing is.
+	Low() uint64
+}
+
+// None is Low without state.
+const None uint64 = math.MaxUint64
+
+// LowMark tracks the lowest Pos of the things a stage remembers. Add when a
+// thing is first seen and Remove the token when it is forgotten. Positions are
+// added in ascending order. The zero value is ready.
+type LowMark struct {
+	head, tail *Mark
+}
+
+// Mark is one remembered position.
+type Mark struct {
+	pos        uint64
+	prev, next *Mark
+}
+
+// Add remembers pos.
+func (l *LowMark) Add(pos uint64) *Mark {
+	m := &Mark{pos: pos, prev: l.tail}
+	if l.tail != nil {
+		l.tail.next = m
+	} else {
+		l.head = m
+	}
+	l.tail = m
+	return m
+}
+
+// Remove forgets a mark; nil and a second Remove do nothing.
+func (l *LowMark) Remove(m *Mark) {
+	if m == nil || (m.prev == nil && l.head != m) {
+		return
+	}
+	if m.prev != nil {
+		m.prev.next = m.next
+	} else {
+		l.head = m.next
+	}
+	if m.next != nil {
+		m.next.prev = m.prev
+	} else {
+		l.tail = m.prev
+	}
+	m.prev, m.next = nil, nil
+}
+
+// Low is the lowest position, or None.
+func (l *LowMark) Low() uint64 {
+	if l.head == nil {
+		return None
+	}
+	return l.head.pos
+}
+
+// Chain runs stages in one process by function calls. A record goes to the
+// first stage that takes its layer and was not upstream of it; what no stage
+// takes goes to the sink.
+type Chain struct {
+	stages []Stage
+	takes  []map[Layer]bool
+	emit   []func(*Record)
+	sink   func(*Record)
+}
+
+// NewChain links stages in the order given; sink receives every record that no
+// later stage takes.
+func NewChain(sink func(*Record), stages ...Stage) *Chain {
+	c := &Chain{stages: stages, sink: sink}
+	for i, s := range stages {
+		t := map[Layer]bool{}
+		for _, l := range s.Takes() {
+			t[l] = true
+		}
+		c.takes = append(c.takes, t)
+		c.emit = append(c.emit, func(r *Record) { c.pass(i+1, r) })
+	}
+	return c
+}
+
+// Process feeds one record.
+func (c *Chain) Process(r *Record) { c.pass(0, r) }
+
+func (c *Chain) pass(from int, r *Record) {
+	for i := from; i < len(c.stages); i++ {
+		if c.takes[i][r.Layer] {
+			c.stages[i].Process(r, c.emit[i])
+			return
+		}
+	}
+	c.sink(r)
+}

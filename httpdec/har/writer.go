@@ -1,0 +1,277 @@
+package har
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"clipper/bus"
+	"clipper/httpdec/exchange"
+)
+
+// BodySource gives the bodies of exchanges, decoded for viewing; size is in
+// bytes. A body that is not there is empty.
+type BodySource interface {
+	Body(conn bus.ConnID, stream uint64, dir bus.Dir) (body io.ReadCloser, size uint64, err error)
+}
+
+// Options of a Writer.
+type Options struct {
+	Version string // of the creator
+	MaxBody uint64 // bytes of a body in the file; larger ones are left out. 0: no limit
+}
+
+// MaxVerdicts is how many verdicts a file lists; log._verdictsTotal counts all
+// when there are more.
+const MaxVerdicts = 1000
+
+// Target is what a Writer writes to; *os.File is one.
+type Target interface {
+	io.WriterAt
+	Truncate(size int64) error
+}
+
+// Writer writes a HAR file an entry at a time. After each call the file is whole
+// and valid; memory does not grow with the number of entries.
+type Writer struct {
+	target   Target
+	lines    lineWriter
+	at       int64 // where the next entry goes
+	entries  int
+	verdicts []Verdict
+	index    map[string]int // of verdicts by connection
+	more     int            // verdicts that are not listed
+	tail     []byte         // what closes the file
+	size     int64
+	buf      *bufio.Writer
+	err      error
+}
+
+// NewWriter begins an empty file.
+func NewWriter(t Target, bodies BodySource, o Options) (*Writer, error) {
+	w := &Writer{target: t, lines: lineWriter{bodies, o.MaxBody}, index: map[string]int{}, verdicts: []Verdict{}}
+	creator, err := json.Marshal(Creator{"Clipper", o.Version})
+	if err != nil {
+		return nil, err
+	}
+	head := fmt.Sprintf("{\"log\":{\"version\":\"1.2\",\"creator\":%s,\"entries\":[", creator)
+	if _, err := t.WriteAt([]byte(head), 0); err != nil {
+		return nil, fmt.Errorf("write HAR: %w", err)
+	}
+	w.at, w.buf = int64(len(head)), bufio.NewWriterSize(nil, 64<<10)
+	if err := w.makeTail(); err != nil {
+		return nil, err
+	}
+	return w, w.finish(w.at)
+}
+
+// Exchange appends an entry.
+func (w *Writer) Exchange(x *exchange.Exchange) error {
+	if w.err != nil {
+		return w.err
+	}
+	out := io.NewOffsetWriter(w.target, w.at)
+	count := &counter{w: out}
+	b := w.buf
+	b.Reset(count)
+	if w.entries > 0 {
+		b.WriteByte(',')
+	}
+	b.WriteByte('\n')
+	if w.err = w.lines.entry(b, x); w.err == nil {
+		w.err = b.Flush()
+	}
+	if w.err != nil {
+		w.err = fmt.Errorf("write HAR: %w", w.err)
+		_ = w.finish(w.at) // so that what was written before can be read
+		return w.err
+	}
+	w.at += count.n
+	w.entries++
+	w.err = w.finish(w.at)
+	return w.err
+}
+
+// Verdict lists a verdict; a later one of the same connection replaces it.
+func (w *Writer) Verdict(v *exchange.Verdict) error {
+	if w.err != nil {
+		return w.err
+	}
+	h := NewVerdict(v)
+	if i, ok := w.index[h.Connection]; ok {
+		w.verdicts[i] = h
+	} else if len(w.verdicts) < MaxVerdicts {
+		w.index[h.Connection] = len(w.verdicts)
+		w.verdicts = append(w.verdicts, h)
+	} else {
+		w.more++
+	}
+	if w.err = w.makeTail(); w.err == nil {
+		w.err = w.finish(w.at)
+	}
+	return w.err
+}
+
+func (w *Writer) makeTail() error {
+	list, err := json.Marshal(w.verdicts)
+	if err != nil {
+		return err
+	}
+	w.tail = append(append(w.tail[:0], "\n],\"_verdicts\":"...), list...)
+	if w.more > 0 {
+		w.tail = fmt.Appendf(w.tail, ",\"_verdictsTotal\":%d", len(w.verdicts)+w.more)
+	}
+	w.tail = append(w.tail, "}}\n"...)
+	return nil
+}
+
+// finish writes what closes the file behind the last entry.
+func (w *Writer) finish(at int64) error {
+	if _, err := w.target.WriteAt(w.tail, at); err != nil {
+		return fmt.Errorf("write HAR: %w", err)
+	}
+	size := at + int64(len(w.tail))
+	if size < w.size {
+		if err := w.target.Truncate(size); err != nil {
+			return fmt.Errorf("write HAR: %w", err)
+		}
+	}
+	w.size = size
+	return nil
+}
+
+// WriteLine writes the entry of x as one line of JSON.
+func WriteLine(w io.Writer, x *exchange.Exchange, bodies BodySource, o Options) error {
+	b := bufio.NewWriterSize(w, 64<<10)
+	l := lineWriter{bodies, o.MaxBody}
+	if err := l.entry(b, x); err != nil {
+		return err
+	}
+	b.WriteByte('\n')
+	return b.Flush()
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// lineWriter writes entries without line breaks.
+type lineWriter struct {
+	bodies  BodySource
+	maxBody uint64
+}
+
+func (l *lineWriter) entry(w *bufio.Writer, x *exchange.Exchange) error {
+	e := NewEntry(x)
+	if p := e.Request.PostData; p != nil {
+		if err := l.postData(e, x); err != nil {
+			return err
+		}
+	}
+	if err := l.content(e, x); err != nil {
+		return err
+	}
+	var line bytes.Buffer
+	enc := json.NewEncoder(&line)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
+		return err
+	}
+	rest := strings.TrimSuffix(line.String(), "\n")
+	if e.Request.PostData != nil && string(e.Request.PostData.Text) == postMark {
+		var before string
+		before, rest, _ = strings.Cut(rest, postMark)
+		w.WriteString(before)
+		if err := l.write(w, x, bus.ClientToServer, e.Request.PostData.Encoding); err != nil {
+			return err
+		}
+	}
+	if string(e.Response.Content.Text) == contentMark {
+		var before string
+		before, rest, _ = strings.Cut(rest, contentMark)
+		w.WriteString(before)
+		if err := l.write(w, x, bus.ServerToClient, e.Response.Content.Encoding); err != nil {
+			return err
+		}
+	}
+	_, err := w.WriteString(rest)
+	return err
+}
+
+// maxForm is up to what size a form is also listed by its parameters.
+const maxForm = 256 << 10
+
+func (l *lineWriter) postData(e *Entry, x *exchange.Exchange) error {
+	p := e.Request.PostData
+	p.Text = json.RawMessage(`""`)
+	size, encoding, err := l.inspect(e, x, bus.ClientToServer)
+	if err != nil || size == 0 {
+		return err
+	}
+	p.Text, p.Encoding = json.RawMessage(postMark), encoding
+	if encoding == "" && size <= maxForm && strings.HasPrefix(strings.ToLower(p.MimeType), "application/x-www-form-urlencoded") {
+		body, _, err := l.bodies.Body(x.Conn, x.Stream, bus.ClientToServer)
+		if err != nil {
+			return err
+		}
+		defer body.Close()
+		form, err := io.ReadAll(body)
+		if err != nil {
+			return err
+		}
+		p.Params = pairs(string(form))
+	}
+	return nil
+}
+
+func (l *lineWriter) content(e *Entry, x *exchange.Exchange) error {
+	size, encoding, err := l.inspect(e, x, bus.ServerToClient)
+	if err != nil || size == 0 {
+		return err
+	}
+	e.Response.Content.Text, e.Response.Content.Encoding = json.RawMessage(contentMark), encoding
+	return nil
+}
+
+// inspect finds the size of a body to be written and how to write it.
+func (l *lineWriter) inspect(e *Entry, x *exchange.Exchange, dir bus.Dir) (size uint64, encoding string, err error) {
+	if l.bodies == nil || x.Decoded[dir] == 0 {
+		return 0, "", nil
+	}
+	body, size, err := l.bodies.Body(x.Conn, x.Stream, dir)
+	if err != nil || size == 0 {
+		return 0, "", err
+	}
+	defer body.Close()
+	if l.maxBody > 0 && size > l.maxBody {
+		e.problem("", "a body is larger than the limit and is left out")
+		return 0, "", nil
+	}
+	text, err := isText(body)
+	if !text {
+		encoding = "base64"
+	}
+	return size, encoding, err
+}
+
+func (l *lineWriter) write(w *bufio.Writer, x *exchange.Exchange, dir bus.Dir, encoding string) error {
+	body, _, err := l.bodies.Body(x.Conn, x.Stream, dir)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if encoding == "base64" {
+		return writeBase64(w, body)
+	}
+	return writeText(w, body)
+}

@@ -1,0 +1,134 @@
+package integration
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"clipper/integration/truth"
+)
+
+// psRow is one session as `clipper ps --json` prints it.
+type psRow struct {
+	ID       string
+	PID      int
+	DevTools string
+	Roles    []struct {
+		Name   string
+		PID    int
+		Starts int
+	}
+}
+
+// ps lists the sessions below the directory that cmd runs in.
+func ps(t testing.TB, cmd *exec.Cmd) []psRow {
+	t.Helper()
+	c := exec.Command(cmd.Path, "ps", "--json")
+	c.Env, c.Dir = cmd.Env, cmd.Dir
+	if cmd.SysProcAttr != nil && cmd.SysProcAttr.Credential != nil {
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: cmd.SysProcAttr.Credential}
+	}
+	b, err := c.Output()
+	if err != nil {
+		return nil
+	}
+	var rows []psRow
+	unmarshal(t, b, &rows)
+	return rows
+}
+
+// rolePID waits until a role of the only session runs and returns its process id.
+func rolePID(t testing.TB, cmd *exec.Cmd, role string) int {
+	t.Helper()
+	for range 200 {
+		for _, row := range ps(t, cmd) {
+			for _, r := range row.Roles {
+				if r.Name == role && r.PID != 0 {
+					return r.PID
+				}
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("%s never ran", role)
+	return 0
+}
+
+// eventually polls until ok; a minute is never.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for range 3000 {
+		if ok() {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	t.Fatalf("never: %s", what)
+}
+
+// TestKillDecoders kills each decoder in the middle of 2,000 requests.
+func TestKillDecoders(t *testing.T) {
+	const requests = 2000
+	goclient := build(t, "clipper/integration/cmd/goclient", "-ldflags=-s -w", "-trimpath")
+	for _, role := range []string{"reassembler", "tlsdec", "httpdec", "cdpgw"} {
+		t.Run(role, func(t *testing.T) {
+			s, ca := truthServer(t, truth.Options{})
+			cmd := plainUser(t).command(t, clipper(t), "up", "--json", "lines.json", "--har", "out.har", "--",
+				goclient, "-ca", ca, "-n", fmt.Sprint(requests), "-c", "4", s.URL)
+			har := filepath.Join(cmd.Dir, "out.har")
+			var out, errs bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			kills := 0
+			for _, at := range []int{requests / 8, requests / 3, requests * 2 / 3} {
+				eventually(t, "enough requests", func() bool { return s.Count() >= at })
+				syscall.Kill(rolePID(t, cmd, role), syscall.SIGKILL)
+				kills++
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Fatalf("the app was harmed: %v\n%s", err, errs.String())
+			}
+			h := readHAR(t, har)
+			sameAsServer(t, h, s.Log())
+			urls := map[string]int{}
+			for _, e := range h.Log.Entries {
+				urls[e.Request.URL]++
+			}
+			if len(urls) != requests || len(h.Log.Entries) != requests {
+				t.Errorf("%d entries with %d URLs after %d kills, want %d", len(h.Log.Entries), len(urls), kills, requests)
+			}
+			if lines := bytes.Count(readFile(t, filepath.Join(cmd.Dir, "lines.json")), []byte("\n")); lines != requests {
+				t.Errorf("%d lines of JSON, want %d", lines, requests)
+			}
+		})
+	}
+}
+
+// TestJSONLines checks that each line is an entry of its own.
+func TestJSONLines(t *testing.T) {
+	s, ca := truthServer(t, truth.Options{})
+	r := run(t, plainUser(t), "up", "--no-devtools", "-q", "--json", "-", "--", "curl", "-sS", "-o", "/dev/null", "-o", "/dev/null", "--cacert", ca, s.URL+"/json/a", s.URL+"/json/b")
+	if r.code != 0 || r.stderr != "" {
+		t.Fatalf("exit %d, stderr %q", r.code, r.stderr)
+	}
+	var urls []string
+	dec := json.NewDecoder(bytes.NewReader([]byte(r.stdout)))
+	for dec.More() {
+		var e harEntry
+		if err := dec.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		urls = append(urls, e.Request.URL)
+	}
+	if want := []string{s.URL + "/json/a", s.URL + "/json/b"}; !slices.Equal(urls, want) {
+		t.Errorf("the lines have %q, want %q", urls, want)
+	}
+}

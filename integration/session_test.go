@@ -1,0 +1,172 @@
+package integration
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"clipper/integration/truth"
+)
+
+// session is a running `clipper up` whose app waits for a line on standard
+// input before it ends, and runs each line that it gets before as a script.
+type session struct {
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *bufio.Reader
+	stderr syncBuffer
+}
+
+func startSession(t *testing.T, w who, flags ...string) *session {
+	t.Helper()
+	argv := append([]string{clipper(t), "up"}, flags...)
+	s := &session{cmd: w.command(t, append(argv, "--", "sh", "-c", `while read -r line; do eval "$line"; echo done; done`)...)}
+	s.stdin, _ = s.cmd.StdinPipe()
+	out, _ := s.cmd.StdoutPipe()
+	s.stdout = bufio.NewReader(out)
+	s.cmd.Stderr = &s.stderr
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	})
+	return s
+}
+
+// do runs a line of shell in the sandbox.
+func (s *session) do(t *testing.T, line string) {
+	t.Helper()
+	fmt.Fprintln(s.stdin, line)
+	for {
+		l, err := s.stdout.ReadString('\n')
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, s.stderr.String())
+		}
+		if l == "done\n" {
+			return
+		}
+	}
+}
+
+func (s *session) end(t *testing.T) {
+	t.Helper()
+	s.stdin.Close()
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, s.stderr.String())
+	}
+	nothingLeft(t, result{dir: s.cmd.Dir})
+}
+
+// clipper runs another command of the same user against the session.
+func (s *session) clipper(t *testing.T, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	cmd := exec.Command(s.cmd.Path, args...)
+	cmd.Env, cmd.Dir = s.cmd.Env, s.cmd.Dir
+	if s.cmd.SysProcAttr.Credential != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cmd.SysProcAttr.Credential}
+	}
+	r := finish(t, cmd)
+	return r.stdout, r.stderr, r.code
+}
+
+func TestSessionCommands(t *testing.T) {
+	srv, ca := truthServer(t, truth.Options{})
+	s := startSession(t, plainUser(t), "--har", "out.har")
+	curl := func(path string) string {
+		return fmt.Sprintf("curl --http1.1 -sS -o /dev/null --cacert %s %s/json/%s", ca, srv.URL, path)
+	}
+	s.do(t, curl("one"))
+
+	rows := ps(t, s.cmd)
+	if len(rows) != 1 || rows[0].PID != s.cmd.Process.Pid || !strings.HasPrefix(rows[0].DevTools, "http://127.0.0.1:") {
+		t.Fatalf("ps: %+v", rows)
+	}
+	if out, _, code := s.clipper(t, "ps"); code != 0 || !strings.Contains(out, "tlsdec") || !strings.Contains(out, rows[0].ID) {
+		t.Errorf("ps: exit %d\n%s", code, out)
+	}
+	// Taps see the session from its beginning and end with it.
+	taps := map[string]chan string{}
+	for _, layer := range []string{"http", "plain", "tcp", "frames", "proc"} {
+		c := make(chan string, 1)
+		taps[layer] = c
+		go func() {
+			out, stderr, code := s.clipper(t, "tap", "--bytes", layer)
+			if code != 0 {
+				t.Errorf("tap %s: exit %d %s", layer, code, stderr)
+			}
+			c <- out
+		}()
+	}
+	if _, stderr, code := s.clipper(t, "tap", "keys"); code != 125 || !strings.Contains(stderr, "never leave") {
+		t.Errorf("tap keys: exit %d %q", code, stderr)
+	}
+	if _, stderr, code := s.clipper(t, "restart", "nobody"); code != 125 || !strings.Contains(stderr, "nobody") {
+		t.Errorf("restart nobody: exit %d %q", code, stderr)
+	}
+
+	before := rolePID(t, s.cmd, "httpdec")
+	if _, stderr, code := s.clipper(t, "restart", "httpdec"); code != 0 {
+		t.Errorf("restart: exit %d %s", code, stderr)
+	}
+	eventually(t, "another httpdec", func() bool { return rolePID(t, s.cmd, "httpdec") != before })
+	s.do(t, curl("two"))
+	own := build(t, "clipper/tlsdec/cmd/tlsdec")
+	if _, stderr, code := s.clipper(t, "swap", "tlsdec", own); code != 0 {
+		t.Errorf("swap: exit %d %s", code, stderr)
+	}
+	s.do(t, curl("three"))
+	s.end(t)
+
+	sameAsServer(t, readHAR(t, filepath.Join(s.cmd.Dir, "out.har")), srv.Log())
+	outs := map[string]string{}
+	for layer, c := range taps {
+		outs[layer] = <-c
+	}
+	urls := 0
+	for line := range strings.Lines(outs["http"]) {
+		var e struct {
+			Type    string
+			Request *struct{ URL string }
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Errorf("%v in %q", err, line)
+		}
+		if e.Type == "request" {
+			urls++
+		}
+	}
+	if urls != 3 {
+		t.Errorf("tap http has %d requests, want 3", urls)
+	}
+	for layer, want := range map[string]string{"plain": "GET /json/one", "tcp": " open ", "frames": "linktype 101", "proc": `"type":"exec"`} {
+		if !strings.Contains(outs[layer], want) {
+			t.Errorf("tap %s lacks %q: %.500s", layer, want, outs[layer])
+		}
+	}
+	if strings.Contains(outs["tcp"], "GET /json") {
+		t.Error("the layer tcp has plaintext")
+	}
+}
+
+// TestOwnStages runs a session with decoders built from their own commands.
+func TestOwnStages(t *testing.T) {
+	srv, ca := truthServer(t, truth.Options{})
+	r := run(t, plainUser(t), "up", "-q", "--no-devtools", "--har", "out.har",
+		"--reassembler", build(t, "clipper/reassembler/cmd/reassembler"), "--tlsdec", build(t, "clipper/tlsdec/cmd/tlsdec"), "--httpdec", build(t, "clipper/httpdec/cmd/httpdec"),
+		"--", "curl", "-sS", "-o", "/dev/null", "--cacert", ca, srv.URL+"/json/x")
+	if r.code != 0 || r.stderr != "" {
+		t.Fatalf("exit %d %s", r.code, r.stderr)
+	}
+	sameAsServer(t, readHAR(t, filepath.Join(r.dir, "out.har")), srv.Log())
+	if r := run(t, plainUser(t), "up", "--tlsdec", "/nonexistent", "--", "true"); r.code != 2 || !strings.Contains(r.stderr, "/nonexistent") {
+		t.Errorf("a stage that is not there: exit %d %q", r.code, r.stderr)
+	}
+}

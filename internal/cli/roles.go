@@ -1,0 +1,51 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"clipper/bus"
+	"clipper/bus/natsbus"
+	"clipper/cdpgw"
+	"clipper/httpdec"
+	"clipper/keyhook"
+	"clipper/reassembler"
+	"clipper/sandbox"
+	"clipper/sandbox/capture"
+	"clipper/sandbox/netd"
+	"clipper/tlsdec"
+)
+
+// Role runs this process as one role of a session, when args names one.
+// `clipper up` starts the others of its kind by running itself.
+func Role(args []string) {
+	if len(args) != 1 {
+		return
+	}
+	switch args[0] {
+	case "stage1":
+		sandbox.Stage1(keyhook.Install)
+	case "netd":
+		os.Exit(netd.Main())
+	case "capture":
+		os.Exit(capture.Main())
+	case "keyhook":
+		os.Exit(keyhook.Main())
+	case "cdpgw":
+		os.Exit(cdpgw.Main())
+	case "reassembler":
+		a, err := natsbus.AccessFromEnv()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "clipper reassembler:", err)
+			os.Exit(1)
+		}
+		natsbus.StageMain("reassembler", func() bus.Stage { return reassembler.New(a.Session) })
+	case "tlsdec":
+		natsbus.StageMain("tlsdec", func() bus.Stage { return tlsdec.New() })
+	case "httpdec":
+		natsbus.StageMain("httpdec", func() bus.Stage { return httpdec.New() })
+	default:
+		return
+	}
+	os.Exit(0)
+}

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"clipper/internal/up"
+	"clipper/sandbox"
+
+	"github.com/spf13/cobra"
+)
+
+// flags that `up` and `demo` share.
+func upFlags(c *cobra.Command, o *up.Options) {
+	f := c.Flags()
+	f.BoolVarP(&o.Quiet, "quiet", "q", false, "print no request lines and no summary")
+	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what the roles log")
+	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
+	f.StringVar(&o.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
+	f.StringVarP(&o.Packets, "write", "w", "", "write packets, TLS secrets and processes to `FILE`, a pcapng that Wireshark opens decrypted")
+	f.StringVar(&o.KeyLog, "keylog", "", "write the TLS secrets to `FILE` in the format of SSLKEYLOGFILE")
+	f.StringVar(&o.Address, "devtools", "", "serve DevTools at `HOST:PORT` (default: 127.0.0.1:9229, or another port if that is taken)")
+	f.Bool("no-devtools", false, "serve no DevTools")
+	f.BoolVar(&o.WaitAll, "wait-all", false, "when the command ends, wait for the processes that it left running")
+	f.BoolVar(&o.KillAll, "kill-all", false, "when the command ends, kill what it left running (it gets a PID namespace of its own)")
+	f.BoolVar(&o.Stay, "stay", false, "keep DevTools up after the command ended, until Ctrl-C")
+	f.StringSliceVarP(&o.Publish, "publish", "p", nil, "make a port of the command reachable from the host: `[ADDR:]HOST:APP[/udp]`")
+	f.IntVar(&o.Partitions, "partitions", defaultPartitions(), "over how many partitions connections are spread")
+	o.Programs = map[string]string{}
+	for _, role := range []string{"reassembler", "tlsdec", "httpdec", "cdpgw"} {
+		f.Func(role, "run the program `PATH` as "+role, func(path string) error {
+			p, err := exec.LookPath(path)
+			if err == nil {
+				o.Programs[role] = p
+			}
+			return err
+		})
+	}
+	// A bare --devtools keeps its default address.
+	f.Lookup("devtools").NoOptDefVal = " "
+}
+
+// defaultPartitions is a power of two: one for two processors, four for eight or more.
+func defaultPartitions() int {
+	n := 1
+	for n < 4 && 4*n <= runtime.NumCPU() {
+		n *= 2
+	}
+	return n
+}
+
+func newUp() *cobra.Command {
+	var o up.Options
+	c := &cobra.Command{
+		Use:   "up [flags] -- COMMAND [ARG...]",
+		Short: "Run a command and watch its HTTP traffic in DevTools",
+		Long: `Runs COMMAND in a network namespace of its own, takes the secrets out of its TLS
+library while it runs, decodes what it sends and receives, and shows it in
+Chrome DevTools at the address that is printed. The command itself is not
+changed, needs no proxy setting and no certificate, and its exit status is
+clipper's.
+
+When the command ends while DevTools is attached, the session stays up until
+Ctrl-C or until the last DevTools is closed.`,
+		Example: `  clipper up -- curl https://example.com
+  clipper up --no-devtools --har out.har -- npm test
+  clipper up -p 8080:80 -- ./my-server`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usageError{errors.New("up needs a command: clipper up -- COMMAND [ARG...]")}
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			o.Command = args
+			return runUp(c, o)
+		},
+	}
+	c.Flags().SetInterspersed(false) // what follows the command is the command's
+	upFlags(c, &o)
+	return c
+}
+
+func runUp(c *cobra.Command, o up.Options) error {
+	none, _ := c.Flags().GetBool("no-devtools")
+	o.DevTools = !none
+	o.Address = strings.TrimSpace(o.Address)
+	if o.Partitions < 1 || o.Partitions > 64 || o.Partitions&(o.Partitions-1) != 0 {
+		return usageError{fmt.Errorf("--partitions %d: a power of two from 1 to 64 is needed", o.Partitions)}
+	}
+	code, err := up.Run(c.Context(), o)
+	var ce *sandbox.CommandError
+	switch {
+	case errors.As(err, &ce):
+		return &status{ce.ExitCode(), err}
+	case up.Reported(err):
+		if code == 0 {
+			code = exitFailure
+		}
+		return &status{code, nil}
+	case err != nil:
+		return &status{exitFailure, err}
+	case code != 0:
+		return &status{code, nil}
+	}
+	return nil
+}
+
+// self is the path of this program, for running it again as another command.
+func self() (string, error) {
+	p, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	return p, nil
+}

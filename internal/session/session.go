@@ -1,0 +1,177 @@
+// Package session keeps the directory of a running session: where it lies,
+// who owns it, and what remains of sessions that were killed.
+//
+// A session's directory holds plaintext and secrets: it is 0700, its files are
+// 0600, and it goes away with the session. While `clipper up` lives it holds a
+// lock on the file "lock" in it; a directory whose lock is free is a leftover
+// and is removed by the next run.
+package session
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Session is the directory of one session.
+type Session struct {
+	ID   string
+	Dir  string
+	lock *os.File
+}
+
+// Facts are what other commands need to find and look after a session.
+type Facts struct {
+	ID       string    `json:"id"`
+	PID      int       `json:"pid"` // of clipper up
+	Command  []string  `json:"command"`
+	Started  time.Time `json:"started"`
+	DevTools string    `json:"devtools,omitempty"` // URL
+}
+
+// Base is the directory that holds the sessions of this user: CLIPPER_DIR, else
+// clipper/sessions in the user's cache directory, else clipper-UID in the
+// directory for temporary files.
+func Base() string {
+	if d := os.Getenv("CLIPPER_DIR"); d != "" {
+		return d
+	}
+	if d, err := os.UserCacheDir(); err == nil {
+		base := filepath.Join(d, "clipper", "sessions")
+		if os.MkdirAll(base, 0o700) == nil && unix.Access(base, unix.W_OK) == nil {
+			return base
+		}
+	}
+	return filepath.Join(os.TempDir(), "clipper-"+strconv.Itoa(os.Getuid()))
+}
+
+// New makes a session's directory below base.
+func New(base string) (*Session, error) {
+	if err := os.MkdirAll(base, 0o700); err != nil {
+		return nil, fmt.Errorf("make the directory for sessions: %w (set CLIPPER_DIR to a directory of yours)", err)
+	}
+	if err := private(base); err != nil {
+		return nil, err
+	}
+	id := newID()
+	dir := filepath.Join(base, id)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the session's directory: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, fmt.Errorf("lock the session's directory %s: %w", dir, err)
+	}
+	return &Session{ID: id, Dir: dir, lock: lock}, nil
+}
+
+// private refuses a base directory that somebody else could have prepared.
+func private(base string) error {
+	var st unix.Stat_t
+	if err := unix.Lstat(base, &st); err != nil {
+		return fmt.Errorf("look at %s: %w", base, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Getuid() || st.Mode&0o077 != 0 {
+		return fmt.Errorf("%s must be a directory that only you can use (owner %d, mode 0700); set CLIPPER_DIR to another one", base, os.Getuid())
+	}
+	return nil
+}
+
+func newID() string {
+	var b [5]byte
+	rand.Read(b[:])
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+// Path is a file in the session's directory.
+func (s *Session) Path(name ...string) string {
+	return filepath.Join(append([]string{s.Dir}, name...)...)
+}
+
+// Write stores the facts for other commands, in one piece.
+func (s *Session) Write(f Facts) error {
+	b, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := s.Path("session.json.new")
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, s.Path("session.json"))
+}
+
+// Remove deletes the directory and lets go of the lock.
+func (s *Session) Remove() error {
+	err := os.RemoveAll(s.Dir)
+	s.lock.Close()
+	return err
+}
+
+// Sweep removes what killed sessions left below base and returns their
+// directories. A directory younger than a minute without a lock file may be
+// about to be locked, so it stays.
+func Sweep(base string) (removed []string, err error) {
+	entries, err := os.ReadDir(base)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		dir := filepath.Join(base, e.Name())
+		if !e.IsDir() || alive(dir) {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return removed, err
+		}
+		removed = append(removed, dir)
+	}
+	return removed, nil
+}
+
+// alive reports whether somebody holds the lock of dir, or may be about to.
+func alive(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		fi, err := os.Stat(dir)
+		return err != nil || time.Since(fi.ModTime()) < time.Minute
+	}
+	defer f.Close()
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+}
+
+// List gives the facts of the running sessions below base, oldest first.
+func List(base string) ([]Facts, error) {
+	entries, err := os.ReadDir(base)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var all []Facts
+	for _, e := range entries {
+		dir := filepath.Join(base, e.Name())
+		var f Facts
+		b, err := os.ReadFile(filepath.Join(dir, "session.json"))
+		if err != nil || json.Unmarshal(b, &f) != nil || !alive(dir) {
+			continue
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}

@@ -1,0 +1,181 @@
+package sink
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"clipper/bus"
+	"clipper/httpdec/exchange"
+	"clipper/httpdec/har"
+	"clipper/internal/term"
+)
+
+// waiting is an exchange or a verdict that is held back for its process.
+type waiting struct {
+	exchange *exchange.Exchange
+	verdict  *exchange.Verdict
+	since    time.Time
+}
+
+// finished gets each exchange from the fold; s.mu is held.
+func (s *Sink) finished(x *exchange.Exchange) { s.hold(waiting{exchange: x}) }
+
+// verdict gets each verdict from the fold; s.mu is held.
+func (s *Sink) verdict(v *exchange.Verdict) { s.hold(waiting{verdict: v}) }
+
+// hold passes w on, at once if its process is known or if nobody waits before it.
+func (s *Sink) hold(w waiting) {
+	w.since = time.Now()
+	s.held = append(s.held, w)
+	s.release(false)
+	if len(s.held) > 0 && s.timer == nil {
+		s.timer = time.AfterFunc(processWait, s.expire)
+	}
+}
+
+// expire lets go what was held back for too long.
+func (s *Sink) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timer = nil
+	s.release(false)
+	if len(s.held) > 0 {
+		s.timer = time.AfterFunc(processWait, s.expire)
+	}
+}
+
+// release passes on, in order, what need not wait any longer; all of it if all.
+func (s *Sink) release(all bool) {
+	for len(s.held) > 0 {
+		w := s.held[0]
+		c, p := w.parts()
+		if *p = s.fold.Process(c); p.Argv == nil && !all && !s.closed && s.live() && time.Since(w.since) < processWait {
+			return
+		}
+		s.held = s.held[1:]
+		if w.verdict != nil {
+			s.writeVerdict(w.verdict)
+		} else {
+			s.await(w.exchange)
+		}
+	}
+}
+
+// live says that process events may still come.
+func (s *Sink) live() bool { return s.procEnds < bus.ProcWriters }
+
+func (w waiting) parts() (*bus.Connection, *exchange.Process) {
+	if w.verdict != nil {
+		return &w.verdict.Connection, &w.verdict.Process
+	}
+	return &w.exchange.Connection, &w.exchange.Process
+}
+
+// await writes x when its bodies are there: they come by a stream of their own.
+func (s *Sink) await(x *exchange.Exchange) {
+	s.Counts.Exchanges++
+	if x.Failure != nil {
+		s.Counts.Failures++
+	}
+	if s.o.Terminal != nil {
+		s.o.Terminal.Exchange(line(x))
+	}
+	if s.bodies == nil {
+		return
+	}
+	s.bodies.Await(x.Conn, x.Stream, x.Decoded, func() {
+		if s.har != nil {
+			s.note(s.har.Exchange(x))
+		}
+		if s.json != nil {
+			s.note(har.WriteLine(s.json, x, s.bodies, har.Options{}))
+		}
+		s.bodies.Forget(x.Conn, x.Stream)
+	})
+}
+
+func (s *Sink) writeVerdict(v *exchange.Verdict) {
+	if s.har != nil {
+		s.note(s.har.Verdict(v))
+	}
+	if s.o.Terminal == nil || s.said[v.Conn] == v.Verdict {
+		return
+	}
+	if s.said[v.Conn].Code == "" {
+		s.Counts.Verdicts++
+	}
+	s.said[v.Conn] = v.Verdict
+	server := v.Connection.Server.String()
+	if t := v.Connection.TLS; t != nil && t.SNI != "" {
+		server = t.SNI
+	}
+	s.o.Terminal.Verdict(server, string(v.Verdict.Code), v.Verdict.Reason, v.Verdict.Help, process(v.Process))
+}
+
+// line is what the terminal shows of x.
+func line(x *exchange.Exchange) term.Line {
+	l := term.Line{Size: x.Wire[bus.ServerToClient], Duration: time.Duration(x.Ended() - x.Started()), Process: process(x.Process)}
+	if x.Request != nil {
+		l.Method, l.URL = x.Request.Method, x.Request.URL
+	}
+	if x.Response != nil {
+		l.Status = x.Response.Status
+	}
+	if x.Failure != nil {
+		l.Failure = x.Failure.Reason
+	} else if !x.Finished() {
+		l.Failure = "not finished"
+	}
+	return l
+}
+
+// process is "curl[42]": the name that the program was called by.
+func process(p exchange.Process) string {
+	if p.PID == 0 {
+		return ""
+	}
+	name := p.Exe
+	if len(p.Argv) > 0 && p.Argv[0] != "" {
+		name = p.Argv[0]
+	}
+	if name != "" {
+		name = filepath.Base(strings.TrimPrefix(name, "-"))
+	}
+	return name + "[" + strconv.Itoa(p.PID) + "]"
+}
+
+// Close writes what is held back and ends the files. It reports the first
+// error of the sink's life.
+func (s *Sink) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.err
+	}
+	s.closed = true
+	s.fold.Close()
+	s.release(true)
+	if s.bodies != nil {
+		s.bodies.Flush()
+	}
+	s.abandon()
+	return s.err
+}
+
+// abandon closes what is open.
+func (s *Sink) abandon() {
+	if s.bodies != nil {
+		s.note(s.bodies.Close())
+	}
+	if s.packets != nil {
+		s.note(s.packets.close())
+	}
+	for _, f := range []*os.File{s.harFile, s.json, s.keylog} {
+		if f != nil && f != os.Stdout {
+			s.note(f.Close())
+		}
+	}
+}

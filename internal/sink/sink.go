@@ -1,0 +1,184 @@
+// Package sink makes the files and the terminal lines of a session out of the
+// layers HTTP, Body, Proc and Keys. What flows in are records, in the order in
+// which they come, of all partitions; what flows out are HAR entries, JSON
+// lines, key log lines and request lines.
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"clipper/bus"
+	"clipper/httpdec/bodystore"
+	"clipper/httpdec/exchange"
+	"clipper/httpdec/har"
+	"clipper/internal/term"
+)
+
+// Options say what to make. An empty name makes nothing.
+type Options struct {
+	HAR    string // file
+	JSON   string // file, "-" is standard output
+	KeyLog string // file
+	// Packets is a pcapng file of the frames, secrets and processes. Live says that
+	// the frames come from the capture in the sandbox.
+	Packets string
+	Live    bool
+	Dir     string // for the spool of bodies
+	// Terminal gets a line for each exchange and each verdict; nil is none.
+	Terminal *term.Terminal
+}
+
+// Sink is safe for concurrent use.
+type Sink struct {
+	o      Options
+	mu     sync.Mutex
+	fold   *exchange.Fold
+	bodies *bodystore.Store
+	har    *har.Writer
+	keys   map[string]bool // lines written, so that each is written once
+	said   map[bus.ConnID]bus.Verdict
+	err    error
+	closed bool
+	Counts Counts
+
+	harFile, json, keylog *os.File
+	packets               *packets
+
+	held     []waiting // for the name of their process
+	timer    *time.Timer
+	procEnds int // writers of Proc that are done
+}
+
+// Counts are for the summary.
+type Counts struct {
+	Exchanges, Failures, Verdicts int
+	Lost                          uint64 // frames that the capture lost
+}
+
+// processWait is how long an exchange is held back for the name of its
+// process, which comes by another stream than the exchange.
+const processWait = 300 * time.Millisecond
+
+// maxKeys bounds the memory for lines already written.
+const maxKeys = 1 << 20
+
+// New opens the files of o.
+func New(o Options) (*Sink, error) {
+	s := &Sink{o: o, keys: map[string]bool{}, said: map[bus.ConnID]bus.Verdict{}}
+	s.fold = exchange.New(exchange.Handler{Exchange: s.finished, Verdict: s.verdict})
+	if err := s.open(); err != nil {
+		s.abandon()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Sink) open() (err error) {
+	if s.o.HAR != "" || s.o.JSON != "" {
+		if s.bodies, err = bodystore.New(s.o.Dir); err != nil {
+			return err
+		}
+	}
+	if s.o.HAR != "" {
+		if s.harFile, err = create(s.o.HAR, 0o644); err != nil {
+			return fmt.Errorf("--har: %w", err)
+		}
+		if s.har, err = har.NewWriter(s.harFile, s.bodies, har.Options{}); err != nil {
+			return fmt.Errorf("--har: %w", err)
+		}
+	}
+	switch s.o.JSON {
+	case "":
+	case "-":
+		s.json = os.Stdout
+	default:
+		if s.json, err = create(s.o.JSON, 0o644); err != nil {
+			return fmt.Errorf("--json: %w", err)
+		}
+	}
+	if s.o.KeyLog != "" {
+		if s.keylog, err = create(s.o.KeyLog, 0o600); err != nil {
+			return fmt.Errorf("--keylog: %w", err)
+		}
+	}
+	if s.o.Packets != "" {
+		if s.packets, err = openPackets(s.o.Packets, s.o.Live); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// create makes a file for the user; its directory must exist.
+func create(path string, mode os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, mode)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: the directory %s does not exist", path, filepath.Dir(path))
+	}
+	return f, err
+}
+
+// Process takes one record. It keeps neither the record nor its payload.
+func (s *Sink) Process(r *bus.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch r.Layer {
+	case bus.HTTP:
+		if e, ok := r.Event.(*bus.Event); ok {
+			s.fold.Event(e)
+		}
+	case bus.Body:
+		if s.bodies != nil && r.Type == bus.BodyBytes {
+			s.note(s.bodies.Add(r))
+		}
+	case bus.Proc:
+		if e, ok := r.Event.(*bus.ProcEvent); ok {
+			if e.Type == bus.ProcEOS {
+				s.procEnds++
+			}
+			s.fold.Proc(e)
+			s.release(false)
+		}
+		s.packet(r)
+	case bus.Keys:
+		s.key(r)
+		s.packet(r)
+	case bus.Frames:
+		if r.Type == bus.Dropped {
+			s.Counts.Lost += uint64(r.Aux)
+		}
+		s.packet(r)
+	}
+	return s.err
+}
+
+func (s *Sink) note(err error) {
+	if s.err == nil {
+		s.err = err
+	}
+}
+
+// key writes a secret as a line, each line once.
+func (s *Sink) key(r *bus.Record) {
+	if s.keylog == nil || r.Type != bus.Secret {
+		return
+	}
+	secret, err := bus.ParseSecret(r)
+	if err != nil {
+		return
+	}
+	line := secret.KeyLogLine() + "\n"
+	if s.keys[line] {
+		return
+	}
+	if len(s.keys) < maxKeys {
+		s.keys[line] = true
+	}
+	_, err = s.keylog.WriteString(line)
+	s.note(err)
+}

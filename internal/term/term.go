@@ -1,0 +1,151 @@
+// Package term prints what a person at the terminal sees: a line for each
+// finished request, verdicts, and Clipper's own words. It writes to standard
+// error, so that standard output is the command's alone.
+package term
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	xterm "golang.org/x/term"
+)
+
+// Terminal prints lines, whole ones, from any goroutine.
+type Terminal struct {
+	mu    sync.Mutex
+	w     io.Writer
+	quiet bool // only Say
+	color bool
+}
+
+// New prints to f; colours are for terminals, and NO_COLOR turns them off.
+func New(f *os.File, quiet bool) *Terminal {
+	return &Terminal{w: f, quiet: quiet, color: xterm.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+// Line is one finished exchange.
+type Line struct {
+	Status   int // 0: no response
+	Method   string
+	URL      string
+	Size     uint64 // bytes of the response body on the wire
+	Duration time.Duration
+	Process  string // name and pid, or empty
+	Failure  string // why there is no whole response
+}
+
+// maxURL is how much of a URL a line shows, in characters.
+const maxURL = 160
+
+// Exchange prints a request line.
+func (t *Terminal) Exchange(l Line) {
+	if t.quiet {
+		return
+	}
+	status, colour := strconv.Itoa(l.Status), "32"
+	switch {
+	case l.Status == 0:
+		status, colour = "---", "31"
+	case l.Status >= 500:
+		colour = "31"
+	case l.Status >= 400:
+		colour = "33"
+	case l.Status >= 300:
+		colour = "36"
+	}
+	url := printable(l.URL)
+	if r := []rune(url); len(r) > maxURL {
+		url = string(r[:maxURL-1]) + "…"
+	}
+	tail := ""
+	if l.Process != "" {
+		tail = "  " + printable(l.Process)
+	}
+	if l.Failure != "" {
+		tail += "  " + t.paint("31", printable(l.Failure))
+	}
+	t.print(fmt.Sprintf("%s %-6s %s  %s  %s%s\n", t.paint(colour, status), printable(l.Method), url, Size(l.Size), Duration(l.Duration), tail))
+}
+
+// Verdict prints why a connection could not be read.
+func (t *Terminal) Verdict(server, code, reason, help, process string) {
+	if t.quiet {
+		return
+	}
+	s := fmt.Sprintf("%s %s  %s: %s", t.paint("33", "???"), printable(server), code, printable(reason))
+	if help != "" {
+		s += " (" + printable(help) + ")"
+	}
+	if process != "" {
+		s += "  " + printable(process)
+	}
+	t.print(s + "\n")
+}
+
+// Say prints a line of Clipper's own; errors are printed with -q, too.
+func (t *Terminal) Say(format string, a ...any) {
+	t.print("clipper: " + strings.TrimRight(fmt.Sprintf(format, a...), "\n") + "\n")
+}
+
+// Note is Say unless the user wants quiet.
+func (t *Terminal) Note(format string, a ...any) {
+	if !t.quiet {
+		t.Say(format, a...)
+	}
+}
+
+func (t *Terminal) print(s string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	io.WriteString(t.w, s)
+}
+
+func (t *Terminal) paint(colour, s string) string {
+	if !t.color {
+		return s
+	}
+	return "\x1b[" + colour + "m" + s + "\x1b[0m"
+}
+
+// printable keeps what came from the wire from moving the cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}
+
+// Size is n bytes for people: 999 B, 1.0 kB, 23.4 MB.
+func Size(n uint64) string {
+	if n < 1000 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, unit := float64(n), -1
+	for f >= 999.95 && unit < 4 {
+		f /= 1000
+		unit++
+	}
+	return fmt.Sprintf("%.1f %cB", f, "kMGTP"[unit])
+}
+
+// Duration is d for people: 340 µs, 12 ms, 3.4 s.
+func Duration(d time.Duration) string {
+	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
+	case d < 10*time.Second:
+		if d < time.Second {
+			return fmt.Sprintf("%d ms", d.Milliseconds())
+		}
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+	return d.Round(time.Second).String()
+}

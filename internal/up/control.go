@@ -1,0 +1,75 @@
+package up
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"clipper/bus/natsbus"
+	"clipper/internal/roles"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Command is what `clipper ps`, `restart` and `swap` ask of a session, as JSON
+// on the core NATS subject clipper.<session>.ctl.up.
+type Command struct {
+	Op   string `json:"op"` // "states" or "restart"
+	Role string `json:"role,omitempty"`
+	Path string `json:"path,omitempty"` // restart: the program to run instead
+}
+
+// Reply is the answer.
+type Reply struct {
+	Error  string        `json:"error,omitempty"`
+	States []roles.State `json:"states,omitempty"`
+}
+
+// control answers commands for the session.
+func (r *run) control() error {
+	_, err := r.bus.Conn().Subscribe(r.bus.CtlSubject("up"), func(m *nats.Msg) {
+		var c Command
+		var reply Reply
+		if err := json.Unmarshal(m.Data, &c); err != nil {
+			reply.Error = err.Error()
+		} else if err := r.obey(c, &reply); err != nil {
+			reply.Error = err.Error()
+		}
+		b, err := json.Marshal(reply)
+		if err == nil {
+			m.Respond(b)
+		}
+	})
+	return err
+}
+
+func (r *run) obey(c Command, reply *Reply) error {
+	switch c.Op {
+	case "states":
+		reply.States = r.roles.States()
+		return nil
+	case "restart":
+		return r.roles.Restart(c.Role, c.Path)
+	}
+	return fmt.Errorf("unknown operation %q", c.Op)
+}
+
+// Ask sends a command to the session that b is connected to.
+func Ask(b *natsbus.Bus, c Command) (Reply, error) {
+	var reply Reply
+	data, err := json.Marshal(c)
+	if err != nil {
+		return reply, err
+	}
+	m, err := b.Conn().Request(b.CtlSubject("up"), data, 5*time.Second)
+	if err != nil {
+		return reply, fmt.Errorf("ask the session: %w", err)
+	}
+	if err := json.Unmarshal(m.Data, &reply); err != nil {
+		return reply, err
+	}
+	if reply.Error != "" {
+		return reply, fmt.Errorf("the session says: %s", reply.Error)
+	}
+	return reply, nil
+}

@@ -1,0 +1,44 @@
+// Package up is `clipper up`: it puts the processes of a session together, runs
+// the app, and writes what the decoders found. What flows in is a command line;
+// what flows out are the app's exit status, the terminal's lines and the files.
+package up
+
+import "time"
+
+// Options of a session.
+type Options struct {
+	Command []string
+	Env     []string // added to the app's environment
+
+	Quiet      bool   // no request lines
+	Verbose    bool   // the roles' logs on stderr
+	HAR        string // file; "" is none
+	JSON       string // file, "-" is stdout
+	KeyLog     string // file
+	Packets    string // file, pcapng
+	DevTools   bool
+	Address    string // of DevTools: host:port, port 0 is any; "" is 127.0.0.1:9229, or any port if that is taken
+	Publish    []string
+	Partitions int
+	Programs   map[string]string // role -> program that replaces it
+
+	// WaitAll waits for what the command leaves running; KillAll kills it.
+	WaitAll, KillAll bool
+
+	// Stay keeps DevTools up after the app ended, until Ctrl-C.
+	Stay bool
+}
+
+// How long the end of a session may take, step by step. A step that takes
+// longer is an error with the step's name, never a hang.
+const (
+	readyPoll  = 100 * time.Millisecond
+	readyLimit = 20 * time.Second // from the start of a role until it says that it is ready
+	drainLimit = 30 * time.Second // from the app's end until the last output
+	tapPoll    = 20 * time.Millisecond
+	tapLimit   = 2 * time.Second // from the last output until the taps have read everything
+	stopLimit  = 3 * time.Second // from SIGTERM until a role has ended
+)
+
+// TapName is the name under which a tap connects to the bus.
+const TapName = "tap"

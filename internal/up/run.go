@@ -1,0 +1,459 @@
+package up
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"clipper/bus/natsbus"
+	"clipper/internal/roles"
+	"clipper/internal/session"
+	"clipper/internal/term"
+	"clipper/keyhook"
+	"clipper/sandbox"
+	"clipper/sandbox/capture"
+	"clipper/sandbox/netd"
+
+	"github.com/rs/zerolog"
+)
+
+// run is one session.
+type run struct {
+	o       Options
+	session *session.Session
+	server  *natsbus.Server
+	bus     *natsbus.Bus
+	sandbox *sandbox.Sandbox
+	shared  *keyhook.Shared
+	page    *os.File   // shared by capture and netd
+	files   []*os.File // kept for roles that are started again
+
+	captureReady *os.File // says that the capture may be ended
+	roles        *roles.Supervisor
+	term         *term.Terminal
+	tools        *devTools
+
+	access, keysAccess string // paths of the access files
+	publish            []netd.Publish
+	keyLogs            []keyhook.KeyLogFile
+
+	mu     sync.Mutex
+	failed []error // what went wrong in Clipper, not in the app
+
+	broken    chan struct{} // closed by fail
+	breakOnce sync.Once
+}
+
+// Run runs the command of o under Clipper and returns its exit status. An
+// error is Clipper's own; one of type *sandbox.CommandError says that the
+// command cannot be run.
+func Run(ctx context.Context, o Options) (code int, err error) {
+	r := &run{o: o, broken: make(chan struct{}), term: term.New(os.Stderr, o.Quiet)}
+	for _, p := range o.Publish {
+		pub, err := netd.ParsePublish(p)
+		if err != nil {
+			return 0, err
+		}
+		r.publish = append(r.publish, pub)
+	}
+	defer r.close()
+	if err := r.prepare(ctx); err != nil {
+		return 0, err
+	}
+	out, err := r.outputs(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer out.close() // again, if all goes well
+	if err := r.startSources(); err != nil {
+		return 0, err
+	}
+	if r.o.DevTools {
+		if r.tools, err = newDevTools(r); err != nil {
+			return 0, err
+		}
+	}
+	if err := r.session.Write(r.facts()); err != nil {
+		return 0, err
+	}
+	if err := r.control(); err != nil {
+		return 0, err
+	}
+	if r.tools != nil {
+		r.term.Say("DevTools: %s", r.tools.url())
+	}
+	if err := r.sandbox.Release(); err != nil {
+		return 0, err
+	}
+	r.startDecoders() // the log keeps for them what the app does meanwhile
+	code, err = r.sandbox.Wait()
+	if err != nil {
+		return 0, err
+	}
+	r.leftBehind(ctx)
+	r.drain(out)
+	r.stay(ctx, code)
+	if err := out.close(); err != nil {
+		r.fail(err)
+	}
+	r.waitForTaps()
+	r.summary(out)
+	return code, r.failure()
+}
+
+// lack notes that something is missing from the outputs; the rest goes on.
+func (r *run) lack(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = append(r.failed, err)
+	r.term.Say("%v", err)
+}
+
+// fail notes that something in Clipper went wrong, so that the outputs will
+// never end by themselves.
+func (r *run) fail(err error) {
+	r.lack(err)
+	r.breakOnce.Do(func() { close(r.broken) })
+}
+
+func (r *run) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.failed) == 0 {
+		return nil
+	}
+	return errReported{errors.Join(r.failed...)}
+}
+
+// errReported is an error that has been printed already.
+type errReported struct{ error }
+
+func (e errReported) Unwrap() error { return e.error }
+
+// Reported says whether err was already told to the user.
+func Reported(err error) bool { return errors.As(err, new(errReported)) }
+
+// prepare makes the session's directory, and side by side the bus and the namespaces.
+func (r *run) prepare(ctx context.Context) error {
+	base := session.Base()
+	s, err := session.New(base)
+	if err != nil {
+		return err
+	}
+	r.session = s
+	go session.Sweep(base)
+	logs := s.Path("log")
+	if err := os.Mkdir(logs, 0o700); err != nil {
+		return err
+	}
+	r.roles = &roles.Supervisor{LogDir: logs, GaveUp: func(_ string, err error) {
+		r.fail(fmt.Errorf("%w; the command goes on, but what follows is not decoded", err))
+	}}
+
+	if r.o.Verbose {
+		r.roles.Stderr = os.Stderr
+	}
+
+	add, files, err := keyhook.Environment(s.Dir, os.Environ())
+	if err != nil {
+		return err
+	}
+	r.keyLogs = files
+	var wg sync.WaitGroup
+	var busErr, boxErr error
+	wg.Go(func() { busErr = r.startBus(ctx) })
+	wg.Go(func() {
+		boxErr = r.startSandbox(slices.Concat(os.Environ(), r.o.Env, add))
+	})
+	wg.Wait()
+	if boxErr != nil {
+		return boxErr
+	}
+	return busErr
+}
+
+func (r *run) startBus(ctx context.Context) error {
+	srv, err := natsbus.StartServer(natsbus.ServerConfig{
+		StoreDir: r.session.Path("nats"), Session: r.session.ID, Partitions: r.o.Partitions, Log: zerolog.Nop(),
+		OnError: func(err error) {
+			r.fail(fmt.Errorf("%w; the command goes on, but its traffic is not recorded any more", err))
+			r.stopCapture()
+		},
+	})
+	if err != nil {
+		return err
+	}
+	r.server = srv
+	r.access, r.keysAccess = r.session.Path("access.json"), r.session.Path("access-keys.json")
+	if err := srv.Access().WithoutKeys().WriteFile(r.access); err != nil {
+		return err
+	}
+	if err := srv.Access().WriteFile(r.keysAccess); err != nil {
+		return err
+	}
+	if err := srv.TapAccess().WriteFile(r.session.Path("tap.json")); err != nil {
+		return err
+	}
+	r.bus, err = natsbus.Connect(ctx, srv.InProcess(), "up")
+	return err
+}
+
+func (r *run) startSandbox(env []string) (err error) {
+	r.sandbox, err = sandbox.Start(sandbox.Spec{Argv: r.o.Command, Env: env, Role: []string{"clipper", "stage1"}, Hook: true, KillAll: r.o.KillAll})
+	if err != nil {
+		return err
+	}
+	if r.page, err = capture.NewPage(); err != nil {
+		return err
+	}
+	if err := capture.Setup(int(r.sandbox.Packet.Fd())); err != nil {
+		return err
+	}
+	r.shared, err = keyhook.NewShared()
+	return err
+}
+
+// startSources starts the roles without which the app must not start, and waits
+// for them.
+func (r *run) startSources() error {
+	wait := map[string]*os.File{}
+	tell := map[string]*os.File{}
+	for _, name := range []string{"netd", "keyhook", "capture"} {
+		here, there, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		wait[name], tell[name] = here, there
+		r.files = append(r.files, here, there)
+	}
+	r.captureReady = wait["capture"]
+	sb := r.sandbox
+	specs := []roles.Spec{
+		{Name: "netd", Access: r.access,
+			Files:   []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"]},
+			Options: netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish}},
+		{Name: "keyhook", Access: r.keysAccess,
+			Files:   []*os.File{sb.Listener, r.shared.Ring, r.shared.State, tell["keyhook"]},
+			Options: keyhook.Options{ListenerFD: 3, RingFD: 4, StateFD: 5, ReadyFD: 6, Killable: sb.Killable, KeyLogFiles: r.keyLogs, AppPID: sb.PID}},
+		{Name: "capture", Access: r.access, Files: []*os.File{sb.Packet, r.page, tell["capture"]},
+			Options: capture.Options{PacketFD: 3, PageFD: 4, ReadyFD: 5}},
+	}
+	for _, spec := range specs {
+		if err := r.roles.Start(spec); err != nil {
+			return err
+		}
+	}
+	if err := r.ready("netd", wait["netd"]); err != nil {
+		return err
+	}
+	return r.ready("keyhook", wait["keyhook"])
+}
+
+// startDecoders starts the roles that read the log.
+func (r *run) startDecoders() {
+	specs := []roles.Spec{
+		{Name: "reassembler", Access: r.access, Final: true},
+		{Name: "tlsdec", Access: r.keysAccess, Final: true},
+		{Name: "httpdec", Access: r.access, Final: true},
+	}
+	if r.tools != nil {
+		specs = append(specs, r.tools.spec())
+	}
+	for _, spec := range specs {
+		spec.Path = r.o.Programs[spec.Name]
+		if err := r.roles.Start(spec); err != nil {
+			r.fail(err)
+		}
+	}
+}
+
+// ready waits until a role has written its byte; anything longer is why it cannot start.
+func (r *run) ready(role string, f *os.File) error {
+	buf := make([]byte, 4096)
+	for range readyLimit / readyPoll {
+		f.SetReadDeadline(time.Now().Add(readyPoll))
+		n, err := f.Read(buf)
+		switch {
+		case n == 1 || n > 1 && buf[0] == netd.Ready: // again, after a restart
+			return nil
+		case n > 1:
+			return errors.New(string(buf[:n]))
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return fmt.Errorf("wait for %s: %w", role, err)
+		}
+		select {
+		case <-r.roles.Done(role):
+			return r.roles.Err(role)
+		default:
+		}
+	}
+	return fmt.Errorf("%s was not ready after %v%s", role, readyLimit, r.roles.LastWords(role))
+}
+
+// leftBehind deals with the processes that outlive the command.
+func (r *run) leftBehind(ctx context.Context) {
+	left := r.sandbox.Processes()
+	if len(left) == 0 {
+		return
+	}
+	if !r.o.WaitAll {
+		r.term.Say("the command has ended and left %d processes running; they have no network any more (--wait-all waits for them, --kill-all ends them)", len(left))
+		return
+	}
+	r.term.Note("the command has ended; waiting for %d processes that it left running (Ctrl-C: no longer)", len(left))
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := r.sandbox.WaitAll(ctx); err != nil && ctx.Err() == nil {
+		r.fail(err)
+	}
+}
+
+// drain ends the sources, which ends the decoders one after the other, and
+// waits until the last record has been written out.
+func (r *run) drain(out *outputs) {
+	if err := r.ready("capture", r.captureReady); err != nil {
+		r.fail(err)
+	}
+	limit := stopLimit + drainLimit
+	select {
+	case <-r.broken: // what cannot be stored any more need not be waited for
+		limit = stopLimit
+	default:
+	}
+	stop := func(name string) {
+		if err := r.roles.Stop(name, limit); err != nil {
+			r.fail(err)
+		}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { stop("keyhook") })
+	wg.Go(func() {
+		stop("netd") // before the capture, which then has all that it will ever see
+		stop("capture")
+	})
+	wg.Wait()
+	// No time limit as long as there is progress: a long backlog is no failure.
+	for last := uint64(0); ; {
+		select {
+		case <-out.done:
+			return
+		case <-r.broken:
+			return
+		case <-time.After(drainLimit):
+			now := out.progress.Load()
+			if now == last {
+				r.fail(fmt.Errorf("the decoders made no progress for %v; the outputs may lack the last requests", drainLimit))
+				return
+			}
+			last = now
+		}
+	}
+}
+
+// stopCapture lets the app go on without being recorded.
+func (r *run) stopCapture() {
+	if r.page != nil {
+		capture.Abandon(r.page)
+	}
+}
+
+// stay keeps the session while somebody looks at it in DevTools.
+func (r *run) stay(ctx context.Context, code int) {
+	if r.tools == nil || (!r.o.Stay && r.tools.clients() == 0) {
+		return
+	}
+	intr := make(chan os.Signal, 1)
+	signal.Notify(intr, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(intr)
+	if r.o.Stay {
+		r.term.Say("the command has ended (exit status %d); DevTools stays at %s until Ctrl-C", code, r.tools.url())
+	} else {
+		r.term.Say("the command has ended (exit status %d); DevTools is attached: Ctrl-C or closing DevTools ends the session", code)
+	}
+	for {
+		select {
+		case <-intr:
+			return
+		case <-ctx.Done():
+			return
+		case <-r.tools.changed:
+			if !r.o.Stay && r.tools.clients() == 0 {
+				return
+			}
+		}
+	}
+}
+
+// waitForTaps lets the taps read to the end; one that does not read does not hold
+// the session up for long.
+func (r *run) waitForTaps() {
+	for range tapLimit / tapPoll {
+		if r.server.Clients(TapName) == 0 {
+			return
+		}
+		time.Sleep(tapPoll)
+	}
+}
+
+// close ends what still runs and removes the session's directory. Taking the
+// namespaces and the ring down costs the kernel about as long as the bus takes
+// to shut down: they go side by side.
+func (r *run) close() {
+	if r.roles != nil {
+		r.roles.StopAll(stopLimit)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if r.sandbox != nil {
+			r.sandbox.Close()
+		}
+		if r.shared != nil {
+			r.shared.Close()
+		}
+		for _, f := range append(r.files, r.page) {
+			f.Close() // a nil *os.File is fine
+		}
+		if r.tools != nil {
+			r.tools.close()
+		}
+	})
+	wg.Go(func() {
+		if r.bus != nil {
+			r.bus.Close()
+		}
+		if r.server != nil {
+			r.server.Close()
+		}
+	})
+	wg.Wait()
+	if r.session != nil {
+		if err := r.session.Remove(); err != nil {
+			r.term.Say("remove the session's directory: %v", err)
+		}
+	}
+}
+
+func (r *run) facts() session.Facts {
+	f := session.Facts{ID: r.session.ID, PID: os.Getpid(), Command: r.o.Command, Started: time.Now()}
+	if r.tools != nil {
+		f.DevTools = r.tools.url()
+	}
+	return f
+}
+
+// summary says what there was, when that is not plain from the lines.
+func (r *run) summary(o *outputs) {
+	c := o.sink.Counts
+	if c.Exchanges == 0 && c.Verdicts == 0 {
+		r.term.Note("no HTTP traffic was seen")
+	}
+	if c.Lost > 0 {
+		r.term.Say("%d frames were lost; requests may be missing", c.Lost)
+	}
+}

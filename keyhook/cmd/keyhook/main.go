@@ -1,0 +1,10 @@
+// Keyhook runs the keyhook role alone.
+package main
+
+import (
+	"os"
+
+	"clipper/keyhook"
+)
+
+func main() { os.Exit(keyhook.Main()) }

@@ -1,0 +1,333 @@
+package keyhook
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var long = flag.Bool("long", false, "build test subjects that take a minute (rustls)")
+
+// tlsServer is an HTTPS server that logs its own secrets: the truth.
+type tlsServer struct {
+	URL  string
+	addr *net.TCPAddr
+	mu   sync.Mutex
+	log  bytes.Buffer
+}
+
+func (s *tlsServer) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.log.Write(b)
+}
+
+// lines takes what was logged since the last call.
+func (s *tlsServer) lines() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.log.Reset()
+	return keyLogLines(s.log.String())
+}
+
+func keyLogLines(log string) map[string]bool {
+	m := map[string]bool{}
+	for l := range strings.Lines(log) {
+		if l = strings.TrimSpace(l); l != "" && l[0] != '#' {
+			m[strings.ToLower(l)] = true
+		}
+	}
+	return m
+}
+
+func newServer(t testing.TB, version uint16) *tlsServer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &tlsServer{URL: "https://" + l.Addr().String() + "/", addr: l.Addr().(*net.TCPAddr)}
+	srv := &http.Server{ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+		MinVersion:   version, MaxVersion: version, KeyLogWriter: s},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "hello", r.UserAgent()) })}
+	go srv.ServeTLS(l, "", "")
+	t.Cleanup(func() { srv.Close() })
+	return s
+}
+
+// bench is what all tests of real programs share.
+type bench struct {
+	dir  string // readable by everybody
+	self string // the test binary there
+	user *syscall.Credential
+}
+
+// newBench makes a world-readable directory and a fresh unprivileged user.
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "keyhook-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{dir: dir, self: filepath.Join(dir, "clipper")}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(b.self, bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if os.Getuid() == 0 {
+		b.user = newUser(t)
+	}
+	return b
+}
+
+// newUser adds a user for the time of the test.
+func newUser(t testing.TB) *syscall.Credential {
+	t.Helper()
+	name := fmt.Sprintf("keyhook%d", os.Getpid())
+	if out, err := exec.Command("useradd", "--no-create-home", "--shell", "/bin/sh", name).CombinedOutput(); err != nil {
+		t.Logf("SKIPPED: runs as an unprivileged user: useradd: %v %s", err, out)
+		return nil
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("userdel", name).CombinedOutput(); err != nil {
+			t.Errorf("userdel: %v %s", err, out)
+		}
+	})
+	u, err := user.Lookup(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+}
+
+// build compiles a Go program of testdata.
+func (b *bench) build(t testing.TB, pkg, out string, args ...string) string {
+	t.Helper()
+	path := filepath.Join(b.dir, out)
+	cmd := exec.Command("go", append(append([]string{"build", "-o", path}, args...), "./testdata/"+pkg)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if o, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v\n%s", out, err, o)
+	}
+	return path
+}
+
+// cc compiles a C program of testdata, or skips the test.
+func (b *bench) cc(t testing.TB, name string, args ...string) string {
+	t.Helper()
+	path := filepath.Join(b.dir, name)
+	cc, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Skip("SKIPPED: no gcc")
+	}
+	if o, err := exec.Command(cc, append([]string{"-O1", "-w", "-o", path, "testdata/c/" + name + ".c"}, args...)...).CombinedOutput(); err != nil {
+		t.Skipf("SKIPPED: cannot build %s: %v\n%s", name, err, o)
+	}
+	return path
+}
+
+// static builds a program with libssl.a, and strips a copy; "" where that
+// cannot be had.
+func (b *bench) static(t testing.TB) (kept, stripped string) {
+	kept, stripped = filepath.Join(b.dir, "static"), filepath.Join(b.dir, "static-stripped")
+	if o, err := exec.Command("gcc", "-O1", "-w", "-static", "-o", kept, "testdata/c/chain.c", "-lssl", "-lcrypto", "-ldl", "-lpthread").CombinedOutput(); err != nil {
+		t.Logf("SKIPPED: static OpenSSL: %v\n%s", err, o)
+		return kept, stripped
+	}
+	if o, err := exec.Command("strip", "-o", stripped, kept).CombinedOutput(); err != nil {
+		t.Logf("SKIPPED: strip: %v\n%s", err, o)
+	}
+	return kept, stripped
+}
+
+// rust builds a program with rustls, plainly, and stripped with LTO. It takes
+// a minute and a registry of crates, so only with -long.
+func (b *bench) rust(t testing.TB) (plain, lto string) {
+	target := filepath.Join(b.dir, "rust")
+	plain, lto = filepath.Join(target, "release", "rustclient"), filepath.Join(target, "lto", "rustclient")
+	if !*long {
+		return plain, lto
+	}
+	for _, profile := range []string{"release", "lto"} {
+		cmd := exec.Command("cargo", "build", "--locked", "--profile", profile, "--target-dir", target, "--manifest-path", "testdata/rustclient/Cargo.toml")
+		if o, err := cmd.CombinedOutput(); err != nil {
+			t.Logf("SKIPPED: rustls: %v\n%s", err, o)
+			break
+		}
+	}
+	return plain, lto
+}
+
+// file copies a file of testdata to where everybody can read it.
+func (b *bench) file(t testing.TB, name string) string {
+	t.Helper()
+	data, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(b.dir, filepath.Base(name))
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// outcome is what a run of RunKeys gave.
+type outcome struct {
+	code    int
+	stdout  string
+	stderr  string
+	keyLog  string
+	objects []secretJSON
+	events  []map[string]any
+}
+
+// run runs a command under `keys`, as root or as the unprivileged user.
+func (b *bench) run(t testing.TB, as *syscall.Credential, env []string, argv ...string) outcome {
+	t.Helper()
+	dir, err := os.MkdirTemp(b.dir, "run-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if as != nil {
+		if err := os.Chown(dir, int(as.Uid), int(as.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keyLog, attribution := filepath.Join(dir, "keys.log"), filepath.Join(dir, "keys.json")
+	cmd := exec.Command(b.self, append([]string{"keys", keyLog, attribution}, argv...)...)
+	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, "HOME=" + dir}, env...)
+	cmd.Dir = dir
+	if as != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	}
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(60*time.Second, func() {
+		t.Errorf("%q hangs", argv)
+		cmd.Process.Kill()
+	})
+	cmd.Wait()
+	timer.Stop()
+	o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
+	if log, err := os.ReadFile(keyLog); err == nil {
+		o.keyLog = string(log)
+	}
+	objects, err := os.ReadFile(attribution)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, o.stderr)
+	}
+	for line := range bytes.Lines(objects) {
+		var s secretJSON
+		if err := json.Unmarshal(line, &s); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if s.Type == "secret" {
+			o.objects = append(o.objects, s)
+			continue
+		}
+		var e map[string]any
+		json.Unmarshal(line, &e)
+		o.events = append(o.events, e)
+	}
+	return o
+}
+
+// missing is what the server logged and we did not.
+func (o *outcome) missing(truth map[string]bool) (n int) {
+	ours := keyLogLines(o.keyLog)
+	for l := range truth {
+		if !ours[l] {
+			n++
+		}
+	}
+	return n
+}
+
+// clientRandoms are the connections of a key log.
+func clientRandoms(lines map[string]bool) map[string]bool {
+	randoms := map[string]bool{}
+	for l := range lines {
+		randoms[strings.Fields(l)[1]] = true
+	}
+	return randoms
+}
+
+// check wants the program's success and every secret, each once.
+func (o *outcome) check(t testing.TB, truth map[string]bool, connections int) {
+	t.Helper()
+	if o.code != 0 {
+		t.Errorf("exit code %d\n%s%s", o.code, o.stdout, o.stderr)
+	}
+	if n := len(clientRandoms(truth)); n != connections {
+		t.Errorf("%d connections reached the server, want %d", n, connections)
+	}
+	if n := o.missing(truth); n > 0 {
+		t.Errorf("%d of the server's %d secrets are missing in our %d\n%s%s", n, len(truth), len(o.objects), o.stderr, o.hooks())
+	}
+	if got := strings.Count(o.keyLog, "\n"); got != len(keyLogLines(o.keyLog)) {
+		t.Errorf("some of %d lines come twice", got)
+	}
+}
+
+// hooks lists the hook events.
+func (o *outcome) hooks() string {
+	var s string
+	for _, e := range o.events {
+		if e["type"] == "hook" {
+			s += fmt.Sprintln(e["exe"], e["library"], e["state"], e["reason"])
+		}
+	}
+	return s
+}

@@ -1,0 +1,268 @@
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"clipper/bus"
+	"clipper/keyhook/internal/scan"
+	"clipper/keyhook/internal/seccomp"
+	"clipper/keyhook/internal/state"
+)
+
+// dance stops one task at the end of its notified system call, hooks what
+// there is, and lets it go. It runs on a locked thread that has no other
+// tracee.
+type dance struct {
+	s    *Supervisor
+	n    seccomp.Notification
+	res  *scan.Result // nil for an exec: the file is looked at when it runs
+	tid  int
+	exec bool // the notified call is an exec ...
+	done bool // ... and has happened
+
+	orphan bool // it is the call of an orphan instead
+
+	announced bool
+}
+
+// errGone: the task died, or its call was cancelled and will come again.
+var errGone = errors.New("the task went away")
+
+// run does it all. It reports false when the thread must not be used again.
+func (d *dance) run() bool {
+	defer d.s.State.End(d.n.ID)
+	d.exec = !d.orphan && (d.n.Arch != seccomp.Native.Audit || uint32(d.n.NR) != seccomp.Native.Mmap)
+	if err := seize(d.tid); err != nil {
+		// Already traced (gdb, strace), or not ours: leave it alone.
+		d.untraceable(err)
+		return true
+	}
+	if !seccomp.Valid(d.s.Listener, d.n.ID) {
+		// Killed, or (without WAIT_KILLABLE_RECV) interrupted by a signal: it
+		// will ask again. Perhaps another task has the number by now.
+		return d.release()
+	}
+	ws, err := d.stop()
+	if errors.Is(err, errSignal) {
+		d.s.again.Delete(d.tid) // the next notification is a new one
+		return detach(d.tid, deliver(ws)) == nil
+	}
+	if err != nil {
+		return !ws.Stopped()
+	}
+	d.s.dancing.Store(d.tid, true)
+	if d.orphan {
+		err = d.hookOrphan()
+	} else {
+		err = d.hook()
+	}
+	d.s.dancing.Delete(d.tid)
+	d.announce()
+	if errors.Is(err, errGone) {
+		return false
+	}
+	if err != nil {
+		d.s.Stats.Failed.Add(1)
+		d.s.logf("%d: %v", d.tid, err)
+		d.s.hookEvent(d.tid, d.res, bus.HookImpossible, errText(err))
+	}
+	return unix.PtraceDetach(d.tid) == nil
+}
+
+func (d *dance) untraceable(err error) {
+	d.s.logf("seize %d: %v", d.tid, err)
+	d.s.Stats.Failed.Add(1)
+	reason := "The kernel does not let the program be traced: " + err.Error() + "."
+	if t, ok := statusField(d.tid, "TracerPid"); ok && t != 0 {
+		reason = "The program is being traced already (debugger, strace)."
+	}
+	if d.exec {
+		x := &execution{tid: d.tid}
+		x.prepare()
+		d.s.answer(d.n.ID)
+		d.s.tracker.expect(x)
+	} else {
+		d.s.answer(d.n.ID)
+	}
+	d.s.hookEvent(d.tid, d.res, bus.HookImpossible, reason)
+}
+
+// stop answers the notification and brings the task to a stop behind the
+// system call, before it runs one more of its own instructions.
+func (d *dance) stop() (unix.WaitStatus, error) {
+	if d.s.Killable {
+		// The task sleeps killably: the interrupt stays pending until the call
+		// is done.
+		unix.PtraceInterrupt(d.tid)
+		d.s.State.Mark(d.n.ID, state.Answered)
+		seccomp.Continue(d.s.Listener, d.n.ID)
+	} else if ws, err := d.restart(); err != nil {
+		return ws, err
+	}
+	for {
+		tid, ws, err := wait()
+		if err != nil {
+			return ws, err
+		}
+		if !ws.Stopped() {
+			if tid == d.tid {
+				return ws, errGone
+			}
+			continue
+		}
+		d.tid = tid
+		switch {
+		case event(ws) == unix.PTRACE_EVENT_EXEC:
+			// Registers set here would lose the result register to execve's
+			// own return: go on to the return to user mode.
+			d.done = true
+			unix.PtraceInterrupt(tid)
+			unix.PtraceCont(tid, 0)
+		case event(ws) == unix.PTRACE_EVENT_STOP:
+			return ws, nil
+		case event(ws) == 0 && ws.StopSignal() == syscallStop:
+			// By restart's way: behind the call, or an exec that failed.
+			var r registers
+			if r.get(tid) == nil && interrupted(r.result()) {
+				return ws, errSignal
+			}
+			return ws, nil
+		default: // a signal on its way
+			unix.PtraceInterrupt(tid)
+			unix.PtraceCont(tid, deliver(ws))
+		}
+	}
+}
+
+// restart is for kernels without WAIT_KILLABLE_RECV (5.5 to 5.18): the
+// interrupt cancels the notification, and the call is restarted under
+// PTRACE_SYSCALL. It is notified a second time, which the receiver answers.
+func (d *dance) restart() (unix.WaitStatus, error) {
+	unix.PtraceInterrupt(d.tid)
+	_, ws, err := wait()
+	if err != nil || !ws.Stopped() {
+		return ws, errGone
+	}
+	if deliver(ws) != 0 {
+		return ws, errSignal
+	}
+	d.s.again.Store(d.tid, true)
+	unix.PtraceSyscall(d.tid, 0)
+	_, ws, err = wait()
+	if err != nil || !ws.Stopped() {
+		return ws, errGone
+	}
+	if ws.StopSignal() != syscallStop {
+		d.s.again.Delete(d.tid)
+		return ws, errSignal
+	}
+	unix.PtraceSyscall(d.tid, 0)
+	return ws, nil
+}
+
+// interrupted reports whether a result is one of the kernel's -ERESTART*.
+func interrupted(result uint64) bool { return int64(result) <= -512 && int64(result) >= -516 }
+
+// errSignal: a signal came between. The task gets it first, and its call is
+// made and notified once more behind the handler.
+var errSignal = errors.New("a signal came first")
+
+// release lets a seized task go that is not stopped.
+func (d *dance) release() bool {
+	unix.PtraceInterrupt(d.tid)
+	for {
+		tid, ws, err := wait()
+		if err != nil || !ws.Stopped() {
+			return true
+		}
+		if event(ws) == unix.PTRACE_EVENT_STOP {
+			return unix.PtraceDetach(tid) == nil
+		}
+		unix.PtraceCont(tid, deliver(ws))
+	}
+}
+
+// hook finds out where the file was loaded and hooks it.
+func (d *dance) hook() error {
+	var regs registers
+	if err := regs.get(d.tid); err != nil {
+		return errGone
+	}
+	var bias uint64
+	var err error
+	if d.exec {
+		if !d.done {
+			return nil // the exec failed
+		}
+		d.res = d.s.cache.search(procPath(d.tid, "exe"), searchLimit)
+		if !d.res.Hookable() {
+			d.notHookable()
+			return nil
+		}
+		bias, err = programBias(d.tid, d.res)
+	} else {
+		bias, err = mapBias(regs.result(), d.n.Args[1], d.n.Args[5], d.res)
+		if errors.Is(err, errNoText) {
+			return nil // node and deno map their own file again for other reasons
+		}
+	}
+	if err != nil {
+		return err
+	}
+	mem, err := os.OpenFile(procPath(d.tid, "mem"), os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("open its memory: %w", err)
+	}
+	defer mem.Close()
+	maps, err := readMaps(d.tid)
+	if err != nil {
+		return err
+	}
+	t := &tracee{tid: d.tid, mem: mem, saved: regs, gate: regs.pc() - uint64(len(gateCode))}
+	slack := maps.slack(d.res, bias)
+	if d.exec && slack == 0 {
+		t.gate = maps.find(mem, gateCode)
+	}
+	if err := t.begin(slack, d.s.orphanCookie()); err != nil {
+		t.end()
+		return err
+	}
+	if slack != 0 {
+		d.s.State.Mark(d.n.ID, state.Protected)
+	}
+	n, err := d.s.install(t, d.res, bias, maps)
+	if e := t.end(); e != nil {
+		return errGone
+	}
+	if err != nil {
+		return err
+	}
+	d.s.Stats.Hooked.Add(uint64(n))
+	d.announce()
+	d.s.hookEvent(d.tid, d.res, bus.HookPlaced, "")
+	return nil
+}
+
+// announce reports the exec, once: when the hook is placed, because until then
+// every moment counts, and before anything else that is reported of it.
+func (d *dance) announce() {
+	if d.exec && d.done && !d.announced {
+		d.announced = true
+		d.s.tracker.executed(d.tid)
+	}
+}
+
+func (d *dance) notHookable() {
+	d.announce()
+	switch {
+	case d.res == nil:
+	case d.res.Foreign:
+		d.s.hookEvent(d.tid, d.res, bus.HookImpossible, "The program is not for this machine's 64-bit mode; such programs are left alone.")
+	case d.res.Library != "":
+		d.s.noHook(d.tid, d.res, "")
+	}
+}

@@ -1,0 +1,28 @@
+package scan
+
+import (
+	"bytes"
+	"debug/elf"
+)
+
+// findGnuTLS finds GnuTLS by its API, and in it the internal function
+// (session, label, secret, size) that all of its secrets pass through, whether
+// SSLKEYLOGFILE is set or not.
+func findGnuTLS(f *file, m isa, res *Result) {
+	syms := f.lookup(elf.SHT_DYNSYM, []string{"gnutls_init", "gnutls_session_get_random"})
+	if syms["gnutls_init"].addr == 0 {
+		return
+	}
+	const own = "GnuTLS writes its secrets to SSLKEYLOGFILE by itself."
+	res.Library, res.Mechanism, res.Reason, res.Covered, res.OwnKeyLog = "gnutls", SSLKeyLogFile, own, true, own
+	off, ok := m.addressOffset(f.at(syms["gnutls_session_get_random"].addr, 64))
+	if !ok {
+		return
+	}
+	fn := labelReceiver(f, m)
+	if fn == 0 {
+		return
+	}
+	res.Mechanism, res.Reason, res.Covered = "labels", "", false
+	res.Sites = []Site{{Kind: GnuTLSKeyLog, Name: "_gnutls_call_keylog_func", Addr: fn, Text: bytes.Clone(f.at(fn, maxFunction)), RandomOff: off}}
+}

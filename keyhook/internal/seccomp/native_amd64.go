@@ -1,0 +1,4 @@
+package seccomp
+
+// Native is the ABI of this program.
+var Native = AMD64

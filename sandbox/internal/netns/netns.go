@@ -1,0 +1,69 @@
+//go:build linux
+
+// Package netns tells which processes are in a network namespace.
+package netns
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ID is the inode of a namespace in nsfs.
+type ID uint64
+
+// OfSocket is the namespace of a socket (ioctl_ns: SIOCGSKNS). The caller must
+// own the namespace's user namespace or be in it.
+func OfSocket(fd int) (ID, error) {
+	n, err := unix.IoctlRetInt(fd, unix.SIOCGSKNS)
+	if err != nil {
+		return 0, fmt.Errorf("network namespace of a socket: %w", err)
+	}
+	defer unix.Close(n)
+	var st unix.Stat_t
+	if err := unix.Fstat(n, &st); err != nil {
+		return 0, fmt.Errorf("network namespace of a socket: %w", err)
+	}
+	return ID(st.Ino), nil
+}
+
+// OfProcess is the namespace of a process. It fails for a process that the
+// caller may not look into, which then is not in a sandbox of the caller's.
+func OfProcess(pid int) (ID, error) {
+	s, err := os.Readlink("/proc/" + strconv.Itoa(pid) + "/ns/net")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimPrefix(s, "net:["), "]"), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("namespace %q of process %d: %w", s, pid, err)
+	}
+	return ID(n), nil
+}
+
+// Processes calls f for each process in a namespace until f returns false.
+func Processes(id ID, f func(pid int) bool) error {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return err
+	}
+	defer proc.Close()
+	for {
+		names, err := proc.Readdirnames(256)
+		for _, name := range names {
+			pid, err := strconv.Atoi(name)
+			if err != nil {
+				continue
+			}
+			if ns, err := OfProcess(pid); err == nil && ns == id && !f(pid) {
+				return nil
+			}
+		}
+		if err != nil {
+			return nil // io.EOF
+		}
+	}
+}

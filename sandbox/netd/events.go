@@ -1,0 +1,77 @@
+//go:build linux
+
+package netd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"clipper/bus"
+	"clipper/bus/natsbus"
+)
+
+// events publishes the owners of flows on the bus. It connects beside the
+// packets, which do not wait for it.
+type events struct {
+	c    chan bus.ProcEvent
+	done chan error
+}
+
+const eventQueue = 4096
+
+// openEvents returns nil when the process has no access to a bus.
+func openEvents() *events {
+	if os.Getenv(natsbus.AccessEnv) == "" {
+		return nil
+	}
+	e := &events{c: make(chan bus.ProcEvent, eventQueue), done: make(chan error, 1)}
+	go func() {
+		err := e.run(context.Background())
+		for range e.c { // whatever failed, the network goes on
+		}
+		e.done <- err
+	}()
+	return e
+}
+
+func (e *events) run(ctx context.Context) error {
+	access, err := natsbus.AccessFromEnv()
+	if err != nil {
+		return err
+	}
+	b, err := natsbus.Connect(ctx, access.WithoutKeys(), "netd")
+	if err != nil {
+		return fmt.Errorf("netd: %w", err)
+	}
+	defer b.Close()
+	p, err := b.OpenPublisher(ctx, bus.Proc, bus.ProcNetd)
+	if err != nil {
+		return fmt.Errorf("netd: %w", err)
+	}
+	for ev := range e.c {
+		r := bus.Record{Layer: bus.Proc, Type: bus.Line, Time: ev.Time, Event: &ev}
+		if err := p.Publish(ctx, &r); err != nil {
+			return fmt.Errorf("netd: %w", err)
+		}
+	}
+	// The end must not hang on a server that has gone.
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := p.Publish(ctx, &bus.Record{Layer: bus.Proc, Type: bus.EOS, Time: time.Now().UnixNano()}); err != nil {
+		return fmt.Errorf("netd: %w", err)
+	}
+	return p.Close(ctx)
+}
+
+func (e *events) publish(ev bus.ProcEvent) { e.c <- ev }
+
+// close publishes the end and waits until it is stored.
+func (e *events) close() error {
+	if e == nil {
+		return nil
+	}
+	close(e.c)
+	return <-e.done
+}

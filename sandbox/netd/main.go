@@ -1,0 +1,67 @@
+//go:build linux
+
+package netd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Main is the role "netd". It returns the exit status.
+func Main() int {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "clipper:", err)
+		return 1
+	}
+	return 0
+}
+
+func run() error {
+	var o Options
+	if err := json.Unmarshal([]byte(os.Getenv(OptionsEnv)), &o); err != nil {
+		return fmt.Errorf("netd: %s: %w", OptionsEnv, err)
+	}
+	// One processor: with more, goroutines that hand packets to each other wake
+	// each other across CPUs, which costs up to twice the CPU time.
+	runtime.GOMAXPROCS(1)
+	// A session of its own: a stop of the program's job (^Z) must not stop the
+	// network of what runs beside it. EPERM: there is one already.
+	if _, err := unix.Setsid(); err != nil && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("netd: setsid: %w", err)
+	}
+	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD)
+	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer cancel()
+	go func() {
+		awaitParent()
+		os.Exit(1) // the spawner was killed: the program is dead too
+	}()
+	events := openEvents()
+	if events != nil {
+		o.Owner = events.publish
+	}
+	err := Run(ctx, o)
+	return errors.Join(err, events.close())
+}
+
+// awaitParent returns when the process that started this one has ended.
+func awaitParent() {
+	fd, err := unix.PidfdOpen(os.Getppid(), 0)
+	if err != nil {
+		select {}
+	}
+	defer unix.Close(fd)
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		if n, err := unix.Poll(fds, -1); n > 0 || err != unix.EINTR {
+			return
+		}
+	}
+}

@@ -1,0 +1,52 @@
+//go:build linux
+
+package netd
+
+import (
+	"clipper/bus"
+)
+
+// Options of the role, as JSON in the environment variable
+// CLIPPER_ROLE_OPTIONS. Descriptors are numbers in the process of the role.
+type Options struct {
+	TunFD  int  `json:"tunFd"`
+	DiagFD int  `json:"diagFd"` // NETLINK_SOCK_DIAG of the sandbox; 0: nothing inside is reflected, no owners
+	MTU    int  `json:"mtu"`    // of the tun; 0: 65520
+	IPv6   bool `json:"ipv6"`   // whether the sandbox has IPv6
+
+	// PacketFD and PageFD are the packet socket that capture.Setup was done on
+	// and the page of capture.NewPage, for the gate. 0: no gate.
+	PacketFD    int `json:"packetFd,omitempty"`
+	PageFD      int `json:"pageFd,omitempty"`
+	GatePercent int `json:"gatePercent,omitempty"` // fill of the ring at which TCP waits; 0: 50
+
+	// ReadyFD gets one byte when packets flow and the published ports listen,
+	// or the text of the error that prevents it; then it is closed. 0: nobody asks.
+	ReadyFD int `json:"readyFd,omitempty"`
+
+	Publish []Publish `json:"publish,omitempty"`
+
+	// DNS lists the host's resolvers as address or address:port. Empty: those
+	// of /etc/resolv.conf, followed when it changes.
+	DNS []string `json:"dns,omitempty"`
+
+	// Owner, when set, is told of each new outgoing flow and the process that
+	// opened it. It is called from one goroutine.
+	Owner func(bus.ProcEvent) `json:"-"`
+}
+
+// Ready is the byte that ReadyFD gets.
+const Ready = '+'
+
+// Publish makes a port of the sandbox reachable from the host.
+type Publish struct {
+	Transport string `json:"transport"` // "tcp" or "udp"
+	Host      string `json:"host"`      // address:port to listen on at the host
+	App       uint16 `json:"app"`       // port inside
+}
+
+// DefaultMTU is the largest that a tun takes with a full IPv4 packet.
+const DefaultMTU = 65520
+
+// OptionsEnv names the environment variable that holds the options.
+const OptionsEnv = "CLIPPER_ROLE_OPTIONS"

@@ -1,0 +1,308 @@
+package tlsdec
+
+import (
+	"encoding/json"
+
+	"clipper/bus"
+)
+
+// status is the outcome of working on a record.
+type status uint8
+
+const (
+	done       status = iota
+	needSecret        // the connection stops here until a secret comes
+	needPeer          // the direction stops here until the other one is further
+)
+
+// conn is one connection. Its input is worked on strictly in order; at a record
+// that needs a secret which has not come it stops, and all that follows
+// is held back behind it. So its output is a function of its own input and of
+// the secrets, whenever they come.
+type conn struct {
+	d          *decoder
+	id         bus.ConnID
+	open       bus.ConnOpen
+	number     uint64 // counts connections
+	mark       *bus.Mark
+	prev, next *conn // in decoder.order
+
+	half    [2]half
+	tls     *session // nil: no ClientHello yet
+	verdict bus.VerdictCode
+	udp     bool
+	quic    *quicFlow // nil: not QUIC
+	decided bool      // whether a UDP flow is QUIC
+
+	queue     []heldRecord // input behind the point where it stopped
+	held      int          // what is held back counts for in Limits
+	stopped   bool         // at a record that needs a secret
+	stoppedAt int64
+	wants     label   // of the secret that was looked for last
+	at        int64   // time of the record being worked on
+	steps     uint64  // counts TLS records that were worked on
+	warned    bool    // the preliminary verdict was given
+	waiter    *waiter // in the waiting room, while stopped
+	fresh     *entry  // the secret that has just come, during retry
+	final     bool    // no more secrets: what is not readable now never is
+	peerless  bool    // no more of the other direction
+}
+
+// heldRecord is a copy of an input record. Its payload shrinks as it is worked on.
+type heldRecord struct {
+	bus.Record
+	cost int
+}
+
+func newConn(d *decoder, r *bus.Record) *conn {
+	c := &conn{d: d, id: r.Conn, final: d.ended[bus.Keys], udp: r.Layer == bus.UDP}
+	_ = json.Unmarshal(r.Payload, &c.open) // what is missing counts as unknown
+	c.half[1].dir = bus.ServerToClient
+	return c
+}
+
+// process takes the next record of the connection.
+func (c *conn) process(r *bus.Record) {
+	if c.stopped {
+		c.hold(&c.queue, r)
+		c.warn(r)
+		return
+	}
+	in := &c.d.in
+	*in = *r
+	st, consumed := c.step(in)
+	if !consumed {
+		c.hold(&c.queue, in)
+	}
+	if st == needSecret {
+		c.stop()
+		c.warn(r)
+	}
+}
+
+// step works on one record. If it is not consumed, r is what is left of it.
+func (c *conn) step(r *bus.Record) (st status, consumed bool) {
+	switch r.Type {
+	case bus.Data, bus.Gap, bus.Fin:
+		h := &c.half[r.Dir&1]
+		if len(h.later) > 0 {
+			c.hold(&h.later, r)
+			return done, true
+		}
+		switch c.direction(h, r) {
+		case needSecret:
+			return needSecret, false
+		case needPeer:
+			h.waits = true
+			c.hold(&h.later, r)
+		}
+		return c.resume(), true
+	case bus.Reset:
+		c.flushUndecided()
+	case bus.End:
+		c.alone()
+		if c.resume() == needSecret {
+			return needSecret, false
+		}
+		c.end(r)
+		return done, true
+	}
+	c.forward(r)
+	return done, true
+}
+
+// direction works on a record of one direction.
+func (c *conn) direction(h *half, r *bus.Record) status {
+	c.at = r.Time
+	switch r.Type {
+	case bus.Gap:
+		return c.gap(h, r)
+	case bus.Fin:
+		c.fin(h, r)
+		return done
+	}
+	if h.mode == modeClear {
+		if st := c.clear(h, r); st != done {
+			return st
+		}
+	}
+	if h.mode == modeTLS {
+		return c.feed(h, r)
+	}
+	return done
+}
+
+// resume goes on with directions that waited for the other one.
+func (c *conn) resume() status {
+	for again := true; again; {
+		again = false
+		for i := range c.half {
+			h := &c.half[i]
+			for len(h.later) > 0 && !h.waits {
+				st := c.direction(h, &h.later[0].Record)
+				if st == needSecret {
+					return st
+				}
+				if h.waits = st == needPeer; !h.waits {
+					c.unhold(&h.later)
+					again = true
+				}
+			}
+		}
+	}
+	return done
+}
+
+// advanced lets directions that wait for the other one try again.
+func (c *conn) advanced() { c.half[0].waits, c.half[1].waits = false, false }
+
+// alone says that nothing more of the other direction is to be waited for.
+func (c *conn) alone() {
+	c.peerless = true
+	c.advanced()
+}
+
+// stop begins to wait for a secret.
+func (c *conn) stop() {
+	c.stopped, c.stoppedAt, c.warned = true, c.at, false
+	c.addHeld(connectionCost)
+	c.d.waiting.enter(c, c.tls.keys(), c.tls.anyKey())
+}
+
+// leaveStop undoes stop.
+func (c *conn) leaveStop() {
+	c.stopped = false
+	c.addHeld(-connectionCost)
+	c.d.waiting.leave(c)
+}
+
+// retry works on, as a secret of e has come.
+func (c *conn) retry(e *entry) {
+	if !c.stopped {
+		return
+	}
+	c.fresh = e
+	c.run()
+	c.fresh = nil
+}
+
+// giveUp stops waiting for good: what is not readable now is opaque.
+func (c *conn) giveUp() {
+	c.final = true
+	c.alone()
+	if c.stopped {
+		c.run()
+	} else {
+		c.resume()
+	}
+	if c.tls != nil {
+		c.dropEarly()
+	}
+}
+
+// run works on from where the connection stopped.
+func (c *conn) run() {
+	steps, at := c.steps, c.stoppedAt
+	st := c.resume()
+	for st == done && len(c.queue) > 0 {
+		var consumed bool
+		st, consumed = c.step(&c.queue[0].Record)
+		if consumed && len(c.queue) > 0 { // it is empty after End
+			c.unhold(&c.queue)
+		}
+	}
+	switch {
+	case !c.stopped: // it has ended
+	case st == done:
+		c.leaveStop()
+	case c.steps != steps || c.at != at:
+		c.leaveStop()
+		c.stop()
+		if n := len(c.queue); n > 0 {
+			c.warn(&c.queue[n-1].Record)
+		}
+	}
+}
+
+// warn gives a preliminary verdict to who looks on live, when the connection has
+// waited for warnAfter of its own packet time or has ended.
+func (c *conn) warn(r *bus.Record) {
+	const warnAfter = 3e9
+	if c.warned || r.Type != bus.End && r.Time-c.stoppedAt < warnAfter {
+		return
+	}
+	c.warned = true
+	c.opaque(c.noKeyVerdict(), c.stoppedAt)
+}
+
+// end closes the connection.
+func (c *conn) end(r *bus.Record) {
+	c.flushUndecided()
+	if c.tls != nil {
+		c.dropEarly()
+		c.flushInfo(r.Time)
+		c.unfinished(r)
+	}
+	c.forward(r)
+	c.d.remove(c)
+}
+
+// abandon ends a connection whose End never came.
+func (c *conn) abandon(t int64) {
+	payload, _ := json.Marshal(bus.ConnEnd{Reason: bus.EndCapture})
+	r := &bus.Record{Type: bus.End, Conn: c.id, Time: max(t, c.at), Payload: payload}
+	if c.udp {
+		c.datagram(r)
+		return
+	}
+	c.process(r)
+}
+
+// release gives back what the connection occupies in the decoder.
+func (c *conn) release() {
+	if c.stopped {
+		c.leaveStop()
+	}
+	c.addHeld(-c.held)
+	c.queue = nil
+	for i := range c.half {
+		c.half[i].later = nil
+		c.half[i].freePartial(c.d)
+	}
+}
+
+// hold keeps a copy of r at the end of list.
+func (c *conn) hold(list *[]heldRecord, r *bus.Record) {
+	k := heldRecord{Record: *r, cost: bus.RecordLen + len(r.Payload)}
+	k.Payload = append([]byte(nil), r.Payload...)
+	*list = append(*list, k)
+	c.addHeld(k.cost)
+}
+
+// unhold drops the first record of list.
+func (c *conn) unhold(list *[]heldRecord) {
+	c.addHeld(-(*list)[0].cost)
+	(*list)[0] = heldRecord{}
+	if *list = (*list)[1:]; len(*list) == 0 {
+		*list = nil
+	}
+}
+
+func (c *conn) addHeld(n int) {
+	c.held += n
+	c.d.held += n
+}
+
+// forward emits r as it is, on Plain.
+func (c *conn) forward(r *bus.Record) {
+	out := &c.d.out
+	*out = *r
+	out.Layer = bus.Plain
+	c.d.emit(out)
+}
+
+// emit emits a record about the connection.
+func (c *conn) emit(typ bus.Type, payload []byte, t int64) {
+	c.d.out = bus.Record{Layer: bus.Plain, Type: typ, Conn: c.id, Time: t, Payload: payload}
+	c.d.emit(&c.d.out)
+}

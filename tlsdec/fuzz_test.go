@@ -1,0 +1,217 @@
+package tlsdec
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"clipper/bus"
+)
+
+// samples are the handshake messages of RFC 8448's first trace, by type, without headers.
+func samples(t testing.TB) map[uint8][]byte {
+	b, err := os.ReadFile(filepath.Join("testdata", "rfc8448", "simple-1rtt.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := map[uint8][]byte{}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if (f[0] == "client" || f[0] == "server") && strings.HasPrefix(f[1], "16") {
+			typ, body, _, err := parseHandshake(unhex(t, f[1])[recordHeaderLen:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			m[typ] = body
+		}
+	}
+	m[msgEncryptedExtensions] = unhex(t, "0022000a00140012001d00170018001901000101010201030104001c0002400100000000")
+	m[msgCertificate] = unhex(t, "000000080000030102030000")
+	m[msgCompressedCertificate] = unhex(t, "000100000c00000d789c6360606060606664620600003800c7")
+	return m
+}
+
+// TestPrefixes: no parser accepts or fails over a proper prefix of something valid.
+func TestPrefixes(t *testing.T) {
+	m := samples(t)
+	refuses := map[string]func(b []byte) error{
+		"client hello": func(b []byte) error { _, err := parseClientHello(b); return err },
+		"server hello": func(b []byte) error { _, err := parseServerHello(b); return err },
+		"extensions":   func(b []byte) error { _, err := parseEncryptedExtensions(b); return err },
+		"certificate":  func(b []byte) error { _, err := parseCertificate(b, true); return err },
+	}
+	bodies := map[string][]byte{"client hello": m[msgClientHello], "server hello": m[msgServerHello], "extensions": m[msgEncryptedExtensions], "certificate": m[msgCertificate]}
+	noExtensions := map[string]int{"client hello": 2 + 32 + 1 + 2 + 6 + 2, "server hello": 2 + 32 + 1 + 2 + 1}
+	for name, parse := range refuses {
+		body := bodies[name]
+		if err := parse(body); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for n := range body {
+			if err := parse(body[:n]); err == nil && n != noExtensions[name] {
+				t.Errorf("%s: %d of %d bytes are enough", name, n, len(body))
+			}
+		}
+	}
+	header := []byte{22, 3, 1, 0, 200}
+	for n := range header {
+		if _, _, err := parseRecordHeader(header[:n]); err != errMore {
+			t.Errorf("record header: %d bytes: %v", n, err)
+		}
+	}
+	message := append([]byte{1, 0, 0, 5}, "hello"...)
+	for n := range message {
+		if _, _, _, err := parseHandshake(message[:n]); err != errMore {
+			t.Errorf("handshake: %d bytes: %v", n, err)
+		}
+	}
+}
+
+func FuzzClientHello(f *testing.F) {
+	f.Add(samples(f)[msgClientHello])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if h, err := parseClientHello(b); err == nil {
+			if len(ja3(h)) != 32 || len(ja4(h, 't')) != 36 {
+				t.Error("fingerprint of a wrong length")
+			}
+		}
+	})
+}
+
+func FuzzServerHello(f *testing.F) {
+	f.Add(samples(f)[msgServerHello])
+	f.Fuzz(func(t *testing.T, b []byte) { parseServerHello(b) })
+}
+
+func FuzzEncryptedExtensions(f *testing.F) {
+	f.Add(samples(f)[msgEncryptedExtensions])
+	f.Fuzz(func(t *testing.T, b []byte) { parseEncryptedExtensions(b) })
+}
+
+func FuzzCertificate(f *testing.F) {
+	f.Add(samples(f)[msgCertificate], true)
+	f.Fuzz(func(t *testing.T, b []byte, tls13 bool) {
+		certs, _ := parseCertificate(b, tls13)
+		n := 0
+		for _, c := range certs {
+			n += len(c)
+		}
+		if n > len(b) {
+			t.Error("more certificates than message")
+		}
+	})
+}
+
+func FuzzCompressedCertificate(f *testing.F) {
+	f.Add(samples(f)[msgCompressedCertificate])
+	f.Fuzz(func(t *testing.T, b []byte) { expandCertificate(b) })
+}
+
+func FuzzQUICPacket(f *testing.F) {
+	f.Add(append([]byte{0xc3, 0, 0, 0, 1, 8, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0x44, 0x96}, make([]byte, 1200)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h, err := parseQUICLongHeader(b)
+		if err != nil {
+			return
+		}
+		if h.end <= 0 || h.end > len(b) || h.number > h.end {
+			t.Fatalf("%+v of %d bytes", h, len(b))
+		}
+		if k := newQUICInitialKeys(quicVersion1, h.destination, 0); k != nil {
+			k.open(b, h)
+		}
+	})
+}
+
+func FuzzQUICCrypto(f *testing.F) {
+	f.Add([]byte{6, 0, 4, 1, 0, 0, 0, 2, 0x40, 1, 0, 0, 6, 5, 2, 9, 9})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var q quicCrypto
+		quicCryptoFrames(b, q.add)
+		if len(q.ready()) > len(q.data) || len(q.data) > maxQUICCrypto {
+			t.Error("more than there is")
+		}
+		for i, h := range q.holes {
+			if h.from >= h.to || i > 0 && q.holes[i-1].to > h.from {
+				t.Errorf("holes %v", q.holes)
+			}
+		}
+	})
+}
+
+// FuzzDecoder plays a script: byte pairs of what to do and how much, the bytes from
+// the recorded connection or from the script itself.
+func FuzzDecoder(f *testing.F) {
+	var traces []*trace
+	for _, v := range []uint16{tls.VersionTLS10, tls.VersionTLS12, tls.VersionTLS13} {
+		traces = append(traces, goTrace(f, talk{client: &tls.Config{MinVersion: v, MaxVersion: v}, server: &tls.Config{MinVersion: v}, up: text(300, 1), down: text(3000, 2)}))
+	}
+	f.Add([]byte{2, 0, 255, 1, 255, 3, 0, 0, 255, 1, 255, 0, 255, 1, 255})
+	f.Add([]byte{1, 3, 0, 0, 255, 1, 255, 5, 3, 1, 200, 0, 100, 7, 0})
+	f.Add(append([]byte{0, 4, 200}, "\x16\x03\x01\x00\xc4\x01\x00\x00\xc0\x03\x03 something else"...))
+	f.Fuzz(func(t *testing.T, script []byte) {
+		if len(script) < 1 {
+			return
+		}
+		tr := traces[int(script[0])%len(traces)]
+		var stream [2][]byte
+		for _, r := range tr.records {
+			if r.Type == bus.Data {
+				stream[r.Dir] = append(stream[r.Dir], r.Payload...)
+			}
+		}
+		fd := &feeder{d: NewWithLimits(Limits{Connection: 5000, Total: 8000, Secrets: 4})}
+		payload, _ := json.Marshal(bus.ConnOpen{Partial: script[0]&0x80 != 0})
+		fd.tcp(bus.Record{Layer: bus.TCP, Type: bus.Open, Conn: 1, Payload: payload})
+		var off [2]uint64
+		changed := false
+		secrets := tr.secrets
+		now := int64(0)
+		for script = script[1:]; len(script) >= 2; {
+			op, n := script[0], int(script[1])*4
+			script = script[2:]
+			now += 1e8
+			d := bus.Dir(op & 1)
+			r := bus.Record{Layer: bus.TCP, Type: bus.Data, Conn: 1, Dir: d, Offset: off[d], Time: now}
+			switch op % 16 / 2 {
+			case 0, 5, 6: // real bytes
+				n = min(n, len(stream[d]))
+				r.Payload, stream[d] = stream[d][:n], stream[d][n:]
+			case 1: // secrets
+				k := min(len(secrets), n/4+1)
+				fd.keys(secrets[:k]...)
+				secrets = secrets[k:]
+				continue
+			case 2: // other bytes
+				n = min(n, len(script))
+				r.Payload, script = script[:n], script[n:]
+				changed = true
+			case 3: // loss
+				n = min(n, len(stream[d]))
+				stream[d] = stream[d][n:]
+				r.Type, r.Aux = bus.Gap, uint32(n)
+				changed = true
+			case 4:
+				r.Type = bus.Fin
+			case 7:
+				r.Type = bus.Reset
+			}
+			off[d] += uint64(n)
+			fd.tcp(r)
+		}
+		fd.eos(bus.TCP, bus.UDP, bus.Keys)
+		fd.out.problem = ""
+		fd.check(t)
+		if !changed && fd.out.info != nil {
+			for d := range fd.out.plain {
+				if !bytes.HasPrefix(tr.sent[d], fd.out.plain[d]) {
+					t.Errorf("direction %d: wrong plaintext: %x for %x; %+v", d, fd.out.plain[d], tr.sent[d][:min(40, len(tr.sent[d]))], fd.out.verdicts)
+				}
+			}
+		}
+	})
+}

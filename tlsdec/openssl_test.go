@@ -1,0 +1,237 @@
+package tlsdec
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"clipper/bus"
+)
+
+// opensslServer is a running `openssl s_server -rev`, which answers each line reversed.
+type opensslServer struct {
+	addr string
+}
+
+func needOpenSSL(t testing.TB) {
+	t.Helper()
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed")
+	}
+}
+
+// pemFiles writes the test certificates with their keys into files.
+func pemFiles(t testing.TB) (rsa, ecdsa string) {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(name string, der []byte, key any) string {
+		k, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k})...)
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	k := testKeys()
+	return write("rsa.pem", k.rsa.Certificate[0], k.rsa.PrivateKey), write("ecdsa.pem", k.ecdsa.Certificate[0], k.ecdsa.PrivateKey)
+}
+
+// freeAddr is a loopback address that nobody listens on.
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start runs a server program until the test ends and waits for its port.
+func start(t testing.TB, addr string, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stderr, &stderr
+	stdin, _ := cmd.StdinPipe() // kept open: some servers stop at its end
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stdin.Close(); cmd.Process.Kill(); cmd.Wait() })
+	for range 500 {
+		if c, err := net.Dial("tcp", addr); err == nil {
+			c.Close()
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s does not listen: %s", name, stderr.String())
+}
+
+func startOpenSSL(t testing.TB, args ...string) opensslServer {
+	t.Helper()
+	needOpenSSL(t)
+	rsa, ecdsa := pemFiles(t)
+	addr := freeAddr(t)
+	start(t, addr, "openssl", append([]string{"s_server", "-accept", addr, "-rev", "-cert", rsa, "-dcert", ecdsa, "-cipher", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"}, args...)...)
+	return opensslServer{addr}
+}
+
+// through records one connection to server that dial makes to the address it is given.
+func through(t testing.TB, r *recorder, server string, dial func(addr string)) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a, err := l.Accept()
+		if err != nil {
+			return
+		}
+		b, err := net.Dial("tcp", server)
+		if err != nil {
+			a.Close()
+			return
+		}
+		r.relay(a, b)
+	}()
+	dial(l.Addr().String())
+	l.Close()
+	<-done
+}
+
+// ask runs `openssl s_client`, sends the lines, each after the answer to the one before,
+// and returns the trace. Lines of one letter are commands of s_client.
+func (s opensslServer) ask(t testing.TB, lines []string, args ...string) (*trace, error) {
+	t.Helper()
+	r := newRecorder()
+	log := filepath.Join(t.TempDir(), "keys")
+	var failure error
+	through(t, r, s.addr, func(addr string) {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		cmd := exec.CommandContext(ctx, "openssl", append([]string{"s_client", "-connect", addr, "-quiet", "-no_ign_eof", "-servername", "example.test", "-keylogfile", log}, args...)...)
+		stdin, _ := cmd.StdinPipe()
+		stdout, _ := cmd.StdoutPipe()
+		var stderr keyLog
+		commands := 0
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		out := bufio.NewReaderSize(stdout, 1<<20)
+		for _, line := range lines {
+			io.WriteString(stdin, line+"\n")
+			if len(line) == 1 { // a command of s_client: K, k, R
+				commands++
+				for i := 0; i < 500 && strings.Count(stderr.String(), "KEYUPDATE")+strings.Count(stderr.String(), "RENEGOTIATING") < commands; i++ {
+					time.Sleep(10 * time.Millisecond)
+				}
+				continue
+			}
+			got, err := out.ReadString('\n')
+			want := reversed(line)
+			if err != nil || got != want+"\n" {
+				failure = fmt.Errorf("answer %.80q (%v): %s", got, err, stderr.String())
+				break
+			}
+			r.trace.sent[0] = append(r.trace.sent[0], line+"\n"...)
+			r.trace.sent[1] = append(r.trace.sent[1], want+"\n"...)
+		}
+		stdin.Close()
+		io.Copy(io.Discard, out)
+		cmd.Wait()
+	})
+	keys, _ := os.ReadFile(log)
+	r.trace.secrets = parseKeyLog(t, string(keys))
+	return r.end(), failure
+}
+
+func reversed(s string) string {
+	b := []byte(s)
+	for i, j := 0, len(b)-1; i < j; i, j = i+1, j-1 {
+		b[i], b[j] = b[j], b[i]
+	}
+	return string(b)
+}
+
+// TestOpenSSLSuites talks with every suite that the installed OpenSSL can be made to speak, in every version.
+func TestOpenSSLSuites(t *testing.T) {
+	s := startOpenSSL(t, "-psk", "1234", "-comp", "-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256")
+	out, err := exec.Command("openssl", "ciphers", "-stdname", "ALL:COMPLEMENTOFALL:@SECLEVEL=0").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string][]string{"TLSv1.3": {"-tls1_3"}, "TLSv1.2": {"-tls1_2"}, "TLSv1": {"-tls1", "-tls1_2"}, "SSLv3": {"-tls1", "-tls1_1", "-tls1_2"}}
+	extra := "TLS_AES_128_CCM_SHA256 - x TLSv1.3\nTLS_AES_128_CCM_8_SHA256 - x TLSv1.3\n"
+	n := 0
+	for line := range strings.Lines(string(out) + extra) {
+		f := strings.Fields(line)
+		stdname, name, version := f[0], f[2], f[3]
+		if strings.Contains(stdname, "DSS") || strings.Contains(stdname, "SRP") {
+			continue // no such keys here
+		}
+		for _, v := range versions[version] {
+			for _, etm := range []bool{true, false} {
+				if !etm && (v != "-tls1_2" || !strings.Contains(stdname, "CBC") || !strings.Contains(stdname, "ECDHE_RSA")) {
+					continue
+				}
+				n++
+				args := []string{v, "-cipher", name + ":@SECLEVEL=0", "-psk", "1234"}
+				if version == "TLSv1.3" {
+					args = []string{v, "-ciphersuites", stdname}
+				} else if !strings.Contains(stdname, "PSK") {
+					args = args[:3]
+				}
+				if !etm {
+					args = append(args, "-no_etm")
+				}
+				t.Run(fmt.Sprintf("%s%s etm=%v", stdname, v, etm), func(t *testing.T) {
+					tr, err := s.ask(t, []string{"hello", strings.Repeat("long line ", 800), strings.Repeat("x", 15)}, args...)
+					if err != nil {
+						t.Fatal(err)
+					}
+					o := decode(t, tr)
+					if newSuite(suiteID(stdname)) == nil {
+						if len(o.verdicts) != 1 || o.verdicts[0].Code != bus.VerdictSuite {
+							t.Errorf("verdicts %+v", o.verdicts)
+						}
+						t.Skip("suite is not implemented")
+					}
+					o.wantPlain(t, tr)
+					if o.info.Cipher != stdname || len(o.verdicts) != 0 || o.info.Finished == 0 {
+						t.Errorf("%+v %+v", o.info, o.verdicts)
+					}
+				})
+			}
+		}
+	}
+	t.Logf("%d connections", n)
+}
+
+func suiteID(name string) uint16 {
+	for id, n := range suiteNames {
+		if n == name {
+			return id
+		}
+	}
+	return 0
+}

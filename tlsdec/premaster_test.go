@@ -1,0 +1,72 @@
+package tlsdec
+
+import (
+	"crypto/rsa"
+	"crypto/tls"
+	"testing"
+
+	"clipper/bus"
+)
+
+// TestPremasterSecret: key logs of the forms "RSA" and "PMS_CLIENT_RANDOM", with and
+// without extended master secret.
+func TestPremasterSecret(t *testing.T) {
+	s := startOpenSSL(t)
+	for _, args := range [][]string{
+		{"-tls1_2", "-cipher", "AES128-GCM-SHA256:@SECLEVEL=0"},
+		{"-tls1_2", "-cipher", "AES256-GCM-SHA384:@SECLEVEL=0"},
+		{"-tls1_1", "-cipher", "AES128-SHA:@SECLEVEL=0"},
+	} {
+		tr, err := s.ask(t, []string{"one", "two"}, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		random := tr.secrets[0].ClientRandom
+		checkPremaster(t, tr, random)
+	}
+	c := &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}}
+	tr := goTrace(t, talk{client: c, server: c.Clone(), up: text(10, 1), down: text(10, 2)})
+	checkPremaster(t, tr, tr.secrets[0].ClientRandom)
+}
+
+func checkPremaster(t *testing.T, tr *trace, random []byte) {
+	t.Helper()
+	var stream []byte
+	for _, r := range tr.records {
+		if r.Type == bus.Data && r.Dir == bus.ClientToServer {
+			stream = append(stream, r.Payload...)
+		}
+	}
+	var encrypted []byte
+	for encrypted == nil {
+		h, n, err := parseRecordHeader(stream)
+		if err != nil {
+			t.Fatal("no ClientKeyExchange")
+		}
+		if stream[n] == msgClientKeyExchange {
+			encrypted = stream[n+handshakeHeaderLen+2 : n+h.length]
+		}
+		stream = stream[n+h.length:]
+	}
+	//lint:ignore SA1019 it is what RSA key exchange did
+	premaster, err := rsa.DecryptPKCS1v15(nil, testKeys().rsa.PrivateKey.(*rsa.PrivateKey), encrypted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []bus.TLSSecret{
+		{Label: "RSA", ClientRandom: encrypted[:8], Secret: premaster},
+		{Label: "PMS_CLIENT_RANDOM", ClientRandom: random, Secret: premaster},
+	} {
+		for _, late := range []bool{false, true} {
+			f := newFeeder()
+			if !late {
+				f.keys(k)
+			}
+			f.tcp(tr.records...)
+			f.keys(k)
+			f.eos(bus.TCP, bus.UDP, bus.Keys)
+			f.check(t)
+			f.out.wantPlain(t, tr)
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package tlsdec
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/des"
+	"crypto/md5"
+	"crypto/sha1"
+	"fmt"
+	"hash"
+	"strings"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// suite is a cipher suite as far as the record protection and the key schedule need it.
+type suite struct {
+	id     uint16
+	name   string
+	cipher cipherKind
+	keyLen int
+	ivLen  int // of the key block: fixed nonce or, before TLS 1.1, CBC IV
+	macLen int // of the key block
+	tagLen int
+	block  func(key []byte) (cipher.Block, error)
+	mac    func() hash.Hash
+	prf    func() hash.Hash // of TLS 1.2's PRF and of TLS 1.3's HKDF
+}
+
+type cipherKind uint8
+
+const (
+	cipherGCM cipherKind = 1 + iota
+	cipherCCM
+	cipherChaCha20
+	cipherCBC
+	cipherRC4
+	cipherNull
+)
+
+func (s *suite) aeadCipher() bool { return s.cipher <= cipherChaCha20 }
+
+// suiteName is the IANA name of id, or its number.
+func suiteName(id uint16) string {
+	if n, ok := suiteNames[id]; ok {
+		return n
+	}
+	return fmt.Sprintf("0x%04x", id)
+}
+
+// newSuite returns the suite of id, or nil if it is unknown or not implemented.
+// A suite's name says all of it: TLS_<key exchange>_WITH_<cipher>_<hash>.
+func newSuite(id uint16) *suite {
+	name, ok := suiteNames[id]
+	if !ok {
+		return nil
+	}
+	_, spec, before13 := strings.Cut(name, "_WITH_")
+	if !before13 {
+		spec = strings.TrimPrefix(name, "TLS_") // TLS 1.3
+	}
+	s := &suite{id: id, name: name, prf: newSHA256}
+	for _, c := range suiteCiphers {
+		rest, ok := strings.CutPrefix(spec, c.name)
+		if !ok || rest != "" && rest[0] != '_' {
+			continue
+		}
+		s.cipher, s.keyLen, s.ivLen, s.tagLen, s.block = c.kind, c.keyLen, c.ivLen, c.tagLen, c.block
+		return s.withHash(strings.TrimPrefix(rest, "_"))
+	}
+	return nil
+}
+
+// withHash completes s by the hash of its name. An AEAD's hash is that of the
+// PRF; a MAC's is so too, where it is stronger than SHA-256 (RFC 5246, section 5).
+func (s *suite) withHash(name string) *suite {
+	switch name {
+	case "SHA384":
+		s.prf, s.mac, s.macLen = newSHA384, newSHA384, 48
+	case "SHA256":
+		s.mac, s.macLen = newSHA256, 32
+	case "SHA":
+		s.mac, s.macLen = sha1.New, 20
+	case "MD5":
+		s.mac, s.macLen = md5.New, 16
+	case "":
+		if !s.aeadCipher() {
+			return nil
+		}
+	default:
+		return nil
+	}
+	if s.aeadCipher() {
+		s.mac, s.macLen = nil, 0
+	}
+	return s
+}
+
+var suiteCiphers = []struct {
+	name   string
+	kind   cipherKind
+	keyLen int
+	ivLen  int
+	tagLen int
+	block  func([]byte) (cipher.Block, error)
+}{
+	{"AES_128_GCM", cipherGCM, 16, 4, 16, aes.NewCipher},
+	{"AES_256_GCM", cipherGCM, 32, 4, 16, aes.NewCipher},
+	{"CHACHA20_POLY1305", cipherChaCha20, chacha20poly1305.KeySize, 12, 16, nil},
+	{"AES_128_CCM_8", cipherCCM, 16, 4, 8, aes.NewCipher},
+	{"AES_256_CCM_8", cipherCCM, 32, 4, 8, aes.NewCipher},
+	{"AES_128_CCM", cipherCCM, 16, 4, 16, aes.NewCipher},
+	{"AES_256_CCM", cipherCCM, 32, 4, 16, aes.NewCipher},
+	{"AES_128_CBC", cipherCBC, 16, 16, 0, aes.NewCipher},
+	{"AES_256_CBC", cipherCBC, 32, 16, 0, aes.NewCipher},
+	{"3DES_EDE_CBC", cipherCBC, 24, 8, 0, des.NewTripleDESCipher},
+	{"DES_CBC", cipherCBC, 8, 8, 0, des.NewCipher},
+	{"RC4_128", cipherRC4, 16, 0, 0, nil},
+	{"NULL", cipherNull, 0, 0, 0, nil},
+}
+
+// parameters are what a handshake before TLS 1.3 agreed on for its keys.
+type parameters struct {
+	version        uint16
+	suite          *suite
+	clientRandom   [32]byte
+	serverRandom   [32]byte
+	encryptThenMAC bool
+}
