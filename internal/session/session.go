@@ -4,7 +4,9 @@
 // A session's directory holds plaintext and secrets: it is 0700, its files are
 // 0600, and it goes away with the session. While `clipper up` lives it holds a
 // lock on the file "lock" in it; a directory whose lock is free is a leftover
-// and is removed by the next run.
+// and is removed by the next run. Between a directory and its lock lies a moment
+// in which it looks like a leftover, so whoever makes one or looks for leftovers
+// holds a lock on the directory of all sessions meanwhile.
 package session
 
 import (
@@ -62,6 +64,11 @@ func New(base string) (*Session, error) {
 	if err := private(base); err != nil {
 		return nil, err
 	}
+	all, err := lockDir(base)
+	if err != nil {
+		return nil, err
+	}
+	defer all.Close()
 	id := newID()
 	dir := filepath.Join(base, id)
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -69,13 +76,43 @@ func New(base string) (*Session, error) {
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
-		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		err = flock(lock, unix.LOCK_EX) // waits for a look of List at most
 	}
 	if err != nil {
 		os.RemoveAll(dir)
 		return nil, fmt.Errorf("lock the session's directory %s: %w", dir, err)
 	}
 	return &Session{ID: id, Dir: dir, lock: lock}, nil
+}
+
+// lockDir locks a directory against everybody else until the file is closed.
+func lockDir(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err = flock(f, unix.LOCK_EX); err == nil {
+		return f, nil
+	}
+	f.Close()
+	// NFS wants a descriptor that can write, which a directory's never can.
+	f, err2 := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err2 != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir, errors.Join(err, err2))
+	}
+	if err := flock(f, unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	return f, nil
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // private refuses a base directory that somebody else could have prepared.
@@ -122,37 +159,45 @@ func (s *Session) Remove() error {
 }
 
 // Sweep removes what killed sessions left below base and returns their
-// directories. A directory younger than a minute without a lock file may be
-// about to be locked, so it stays.
+// directories.
 func Sweep(base string) (removed []string, err error) {
-	entries, err := os.ReadDir(base)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		dir := filepath.Join(base, e.Name())
-		if !e.IsDir() || alive(dir) {
-			continue
-		}
+	left, err := leftovers(base)
+	for _, dir := range left {
 		if err := os.RemoveAll(dir); err != nil {
 			return removed, err
 		}
 		removed = append(removed, dir)
 	}
-	return removed, nil
+	return removed, err
 }
 
-// alive reports whether somebody holds the lock of dir, or may be about to.
+// leftovers are the directories below base that nobody holds. They stay so, for
+// names are never used twice: removing them, which can take long, needs no lock.
+func leftovers(base string) (dirs []string, err error) {
+	all, err := lockDir(base)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer all.Close()
+	entries, err := os.ReadDir(base)
+	for _, e := range entries {
+		if dir := filepath.Join(base, e.Name()); e.IsDir() && !alive(dir) {
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs, err
+}
+
+// alive reports whether somebody holds the lock of dir.
 func alive(dir string) bool {
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
-		fi, err := os.Stat(dir)
-		return err != nil || time.Since(fi.ModTime()) < time.Minute
+		return !errors.Is(err, os.ErrNotExist)
 	}
 	defer f.Close()
-	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+	return flock(f, unix.LOCK_SH|unix.LOCK_NB) != nil
 }
 
 // List gives the facts of the running sessions below base, oldest first.

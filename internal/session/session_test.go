@@ -3,8 +3,8 @@ package session
 import (
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
-	"time"
 )
 
 func TestSessionLivesAndGoes(t *testing.T) {
@@ -53,17 +53,46 @@ func TestSweepRemovesWhatAKilledSessionLeft(t *testing.T) {
 	}
 }
 
-func TestSweepSparesWhatIsBeingMade(t *testing.T) {
+func TestSweepRemovesADirectoryWithoutALock(t *testing.T) {
 	base := t.TempDir()
-	young, old := filepath.Join(base, "young"), filepath.Join(base, "old")
-	os.Mkdir(young, 0o700)
-	os.Mkdir(old, 0o700)
-	past := time.Now().Add(-time.Hour)
-	os.Chtimes(old, past, past)
+	os.Chmod(base, 0o700)
+	dir := filepath.Join(base, "half")
+	os.Mkdir(dir, 0o700)
 	gone, err := Sweep(base)
-	if err != nil || len(gone) != 1 || gone[0] != old {
-		t.Fatalf("Sweep = %v, %v, want [%s]", gone, err, old)
+	if err != nil || len(gone) != 1 || gone[0] != dir {
+		t.Fatalf("Sweep = %v, %v, want [%s]", gone, err, dir)
 	}
+}
+
+// TestSweepSparesWhatIsBeingMade: many runs begin at once, each sweeping and
+// listing as it does; none loses its directory or its lock.
+func TestSweepSparesWhatIsBeingMade(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "s")
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				s, err := New(base)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := Sweep(base); err != nil {
+					t.Error(err)
+				}
+				if _, err := List(base); err != nil {
+					t.Error(err)
+				}
+				if _, err := os.Stat(s.Path("lock")); err != nil {
+					t.Error(err)
+				}
+				if err := s.Remove(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestNewRefusesADirectoryOthersCanUse(t *testing.T) {
