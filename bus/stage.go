@@ -30,6 +30,24 @@ type Stage interface {
 	Low() uint64
 }
 
+// Snapshotter is a stage whose state can be stored, so that a connection that
+// stays open for hours does not pin the log it came from.
+//
+// Restored into a new stage, a snapshot continues as the stage that gave it would
+// have: the same main input gives the same output from there on. Side input is
+// not part of it: the driver feeds the side layers again from their beginning,
+// before or after Restore.
+type Snapshotter interface {
+	Stage
+	// AppendSnapshot appends the state after the last Process to b. It changes
+	// nothing that Process would notice, and holds secrets if the state does.
+	AppendSnapshot(b []byte) []byte
+	// Restore takes over a snapshot. It is called once, before the first record of
+	// the main input. Damaged input gives an error and leaves the stage unusable.
+	// Afterwards Low counts what was restored as beginning at pos.
+	Restore(b []byte, pos uint64) error
+}
+
 // None is Low without state.
 const None uint64 = math.MaxUint64
 
