@@ -3,18 +3,14 @@ package cdpgw
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 
 	"clipper/bus"
+	"clipper/bus/natsbus"
 )
-
-// OptionsEnv names the environment variable that holds the role's Options as JSON.
-const OptionsEnv = "CLIPPER_ROLE_OPTIONS"
 
 // Options configure a gateway. The zero value listens on a free loopback port.
 type Options struct {
@@ -71,15 +67,11 @@ type Status struct {
 	EverAttached bool   `json:"everAttached"` // one was attached since this gateway started
 }
 
-// OptionsFromEnv reads OptionsEnv; unset means the zero Options.
+// OptionsFromEnv reads natsbus.OptionsEnv; unset means the zero Options.
 func OptionsFromEnv() (Options, error) {
 	var o Options
-	s := os.Getenv(OptionsEnv)
-	if s == "" {
-		return o, nil
-	}
-	if err := json.Unmarshal([]byte(s), &o); err != nil {
-		return o, fmt.Errorf("cdpgw: %s: %w", OptionsEnv, err)
+	if err := natsbus.RoleOptions(&o); err != nil {
+		return o, fmt.Errorf("cdpgw: %w", err)
 	}
 	return o, nil
 }

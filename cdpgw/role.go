@@ -25,7 +25,7 @@ const memoryLimit = 120 << 20
 
 // Main is the role "cdpgw": it follows the layers HTTP, Body and Proc of the
 // session that the environment names (CLIPPER_ACCESS), with the Options of
-// OptionsEnv, and serves until SIGTERM or SIGINT, also after the layers ended.
+// natsbus.OptionsEnv, and serves until SIGTERM or SIGINT, also after the layers ended.
 // It returns the exit status.
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)

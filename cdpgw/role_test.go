@@ -116,7 +116,7 @@ func (s *busSession) gateway() *exec.Cmd {
 	s.t.Helper()
 	o, _ := json.Marshal(Options{ListenFD: 3, StatusFD: 4, SecretPath: secret, Discovery: true, Title: "curl", AppPID: 4242, SessionDir: s.dir})
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), beRole+"=1", natsbus.AccessEnv+"="+s.access, OptionsEnv+"="+string(o))
+	c.Env = append(os.Environ(), beRole+"=1", natsbus.AccessEnv+"="+s.access, natsbus.OptionsEnv+"="+string(o))
 	c.ExtraFiles = []*os.File{s.listener, s.statusIn}
 	c.Stderr = os.Stderr
 	if err := c.Start(); err != nil {

@@ -80,7 +80,7 @@ func TestRole(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command(b.self, "keyhook")
-		cmd.Env = append(os.Environ(), OptionsEnv+"="+string(o), natsbus.AccessEnv+"="+access)
+		cmd.Env = append(os.Environ(), natsbus.OptionsEnv+"="+string(o), natsbus.AccessEnv+"="+access)
 		cmd.ExtraFiles = []*os.File{listenerFile, shared.Ring, shared.State, w}
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {

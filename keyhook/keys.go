@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"clipper/bus/natsbus"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -108,7 +110,7 @@ func startApp(path string, argv, env []string, o KeysOptions) (app *exec.Cmd, li
 	}
 	app = exec.Command("/proc/self/exe", "keyhook")
 	app.Args[0] = os.Args[0]
-	app.Env = append(env, OptionsEnv+"="+string(l))
+	app.Env = append(env, natsbus.OptionsEnv+"="+string(l))
 	app.ExtraFiles = []*os.File{theirs}
 	app.Stdin, app.Stdout, app.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if o.Stdin != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 
+	"clipper/bus/natsbus"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +30,7 @@ func (l *launch) run() error {
 		return fmt.Errorf("keyhook: the supervisor went away: %w", err)
 	}
 	unix.Close(l.SocketFD)
-	os.Unsetenv(OptionsEnv)
+	os.Unsetenv(natsbus.OptionsEnv)
 	return fmt.Errorf("keyhook: run %s: %w", l.Path, unix.Exec(l.Path, l.Argv, os.Environ()))
 }
 

@@ -1,17 +1,13 @@
 package keyhook
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 
+	"clipper/bus/natsbus"
 	"clipper/keyhook/internal/keylog"
 )
-
-// OptionsEnv is the environment variable that holds the JSON of Options for a
-// process that runs Main.
-const OptionsEnv = "CLIPPER_ROLE_OPTIONS"
 
 // KeyLogFile is an SSLKEYLOGFILE (RFC 9850) that the supervisor follows.
 type KeyLogFile = keylog.File
@@ -32,15 +28,14 @@ type Options struct {
 	untilGone bool // end when the last task under the filter is gone
 }
 
-// ParseOptions reads Options from the environment variable OptionsEnv.
+// ParseOptions reads Options from natsbus.OptionsEnv.
 func ParseOptions() (Options, error) {
 	var o Options
-	s := os.Getenv(OptionsEnv)
-	if s == "" {
-		return o, errors.New("keyhook: " + OptionsEnv + " is not set: this process is started by `clipper up`")
+	if os.Getenv(natsbus.OptionsEnv) == "" {
+		return o, errors.New("keyhook: " + natsbus.OptionsEnv + " is not set: this process is started by `clipper up`")
 	}
-	if err := json.Unmarshal([]byte(s), &o); err != nil {
-		return o, fmt.Errorf("keyhook: %s: %w", OptionsEnv, err)
+	if err := natsbus.RoleOptions(&o); err != nil {
+		return o, fmt.Errorf("keyhook: %w", err)
 	}
 	return o, nil
 }

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"clipper/bus/natsbus"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -43,7 +45,7 @@ func (s *spawner) start() *exec.Cmd {
 		s.t.Fatal(err)
 	}
 	cmd := exec.Command(s.b.self, "serve", s.keyLog, s.json)
-	cmd.Env = append(os.Environ(), OptionsEnv+"="+string(o))
+	cmd.Env = append(os.Environ(), natsbus.OptionsEnv+"="+string(o))
 	cmd.ExtraFiles = []*os.File{s.listener, s.shared.Ring, s.shared.State, w}
 	cmd.Stderr = &s.stderr
 	if err := cmd.Start(); err != nil {

@@ -16,7 +16,7 @@ import (
 	"clipper/keyhook/internal/state"
 )
 
-// Main is the keyhook role. It reads its Options from OptionsEnv, serves until
+// Main is the keyhook role. It reads its Options from natsbus.OptionsEnv, serves until
 // SIGTERM (the app has ended), then drains everything, publishes the end of
 // both layers and returns the exit status.
 func Main() int {

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"clipper/bus/natsbus"
 	"clipper/sandbox"
 	"clipper/sandbox/netd"
 
@@ -90,7 +91,7 @@ func runSandboxed(s *settings, argv []string) (int, error) {
 	}
 	nat := exec.Command("/proc/self/exe", "netd")
 	nat.Stderr = os.Stderr
-	nat.Env = append(os.Environ(), netd.OptionsEnv+"="+string(options))
+	nat.Env = append(os.Environ(), natsbus.OptionsEnv+"="+string(options))
 	nat.ExtraFiles = []*os.File{sb.Tun, sb.Diag, child}
 	if err := nat.Start(); err != nil {
 		return 0, err

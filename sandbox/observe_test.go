@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"clipper/bus"
+	"clipper/bus/natsbus"
 	"clipper/sandbox"
 	"clipper/sandbox/capture"
 	"clipper/sandbox/netd"
@@ -27,7 +28,7 @@ import (
 // netdWithOwners is the role netd, which writes the owners of flows to a file.
 func netdWithOwners(path string) int {
 	var o netd.Options
-	if err := json.Unmarshal([]byte(os.Getenv(netd.OptionsEnv)), &o); err != nil {
+	if err := json.Unmarshal([]byte(os.Getenv(natsbus.OptionsEnv)), &o); err != nil {
 		panic(err)
 	}
 	f, err := os.Create(path)

@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,21 @@ import (
 // PartitionsEnv lists the partitions that a role is responsible for, separated
 // by commas; unset means all.
 const PartitionsEnv = "CLIPPER_PARTITIONS"
+
+// OptionsEnv is the environment variable that holds a role's own options, as JSON.
+const OptionsEnv = "CLIPPER_ROLE_OPTIONS"
+
+// RoleOptions reads OptionsEnv into o. Unset, it leaves o as it is.
+func RoleOptions(o any) error {
+	s := os.Getenv(OptionsEnv)
+	if s == "" {
+		return nil
+	}
+	if err := json.Unmarshal([]byte(s), o); err != nil {
+		return fmt.Errorf("%s: %w", OptionsEnv, err)
+	}
+	return nil
+}
 
 // connectTime is how long a role waits for the bus.
 const connectTime = 10 * time.Second

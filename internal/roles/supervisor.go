@@ -22,8 +22,8 @@ import (
 
 // Environment variables of a role process.
 const (
-	EnvAccess  = natsbus.AccessEnv      // path of the file that says how to reach the bus
-	EnvOptions = "CLIPPER_ROLE_OPTIONS" // JSON, the role's own options
+	EnvAccess  = natsbus.AccessEnv  // path of the file that says how to reach the bus
+	EnvOptions = natsbus.OptionsEnv // JSON, the role's own options
 )
 
 // Spec says how to run a role.

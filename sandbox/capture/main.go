@@ -4,7 +4,6 @@ package capture
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -17,10 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// OptionsEnv is the environment variable that holds Options as JSON.
-const OptionsEnv = "CLIPPER_ROLE_OPTIONS"
-
-// Options of the role. Descriptors are numbers in the process of the role.
+// Options of the role, as JSON in natsbus.OptionsEnv. Descriptors are numbers in the process of the role.
 type Options struct {
 	PacketFD int `json:"packetFd"` // socket that Setup was done on
 	PageFD   int `json:"pageFd"`   // of NewPage
@@ -48,8 +44,8 @@ func Main() (status int) {
 
 func run(ctx context.Context) error {
 	var o Options
-	if err := json.Unmarshal([]byte(os.Getenv(OptionsEnv)), &o); err != nil {
-		return fmt.Errorf("capture: %s: %w", OptionsEnv, err)
+	if err := natsbus.RoleOptions(&o); err != nil {
+		return fmt.Errorf("capture: %w", err)
 	}
 	ring, err := Map(o.PacketFD, o.PageFD)
 	if err != nil {

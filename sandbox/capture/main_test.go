@@ -54,7 +54,7 @@ func startRole(t testing.TB, access string, packet, page *os.File) *exec.Cmd {
 		t.Fatal(err)
 	}
 	c := exec.Command("/proc/self/exe")
-	c.Env = append(os.Environ(), "CAPTURE_TEST_ROLE=1", natsbus.AccessEnv+"="+access, OptionsEnv+"="+string(options))
+	c.Env = append(os.Environ(), "CAPTURE_TEST_ROLE=1", natsbus.AccessEnv+"="+access, natsbus.OptionsEnv+"="+string(options))
 	c.ExtraFiles = []*os.File{packet, page, done}
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}

@@ -190,39 +190,25 @@ func (s *echoSession) isReply(msg []byte) bool {
 
 // receiveErrors passes on "time exceeded" and the like.
 func (s *echoSession) receiveErrors() {
-	for {
-		payload, oob := make([]byte, 520), make([]byte, 512)
-		var n, oobn int
-		var sa unix.Sockaddr
-		var rerr error
-		err := s.rc.Control(func(fd uintptr) {
-			n, oobn, _, sa, rerr = unix.Recvmsg(int(fd), payload, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
-		})
-		if err != nil || rerr != nil {
+	errorQueue(s.rc, func(e extendedError, to netip.AddrPort, msg []byte) {
+		if len(msg) < icmpHeaderLen {
 			return
 		}
-		to, ok := fromSockaddr(sa)
-		e, isICMP := parseExtendedError(oob[:oobn])
-		if !ok || !isICMP || n < icmpHeaderLen {
-			continue
-		}
-		msg := payload[:n]
 		binary.BigEndian.PutUint16(msg[4:], s.key.ident)
 		transport := byte(unix.IPPROTO_ICMP)
 		if to.Addr().Is6() {
 			transport = unix.IPPROTO_ICMPV6
 		}
-		b := make([]byte, ipv6HeaderLen+n)
-		h := putIP(b, s.key.src, to.Addr(), transport, n, 1)
-		b = append(b[:h], msg...)
-		p, ok := parsePacket(b)
+		b := make([]byte, ipv6HeaderLen+len(msg))
+		h := putIP(b, s.key.src, to.Addr(), transport, len(msg), 1)
+		p, ok := parsePacket(append(b[:h], msg...))
 		if !ok {
-			continue
+			return
 		}
 		from := e.offender
 		if !from.IsValid() {
 			from = to.Addr()
 		}
 		s.t.n.sendICMPError(&p, from, e.typ, e.code, 0)
-	}
+	})
 }

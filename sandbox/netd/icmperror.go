@@ -5,6 +5,7 @@ package netd
 import (
 	"encoding/binary"
 	"net/netip"
+	"syscall"
 
 	"clipper/sandbox/internal/subnet"
 
@@ -53,6 +54,28 @@ func parseExtendedError(oob []byte) (e extendedError, ok bool) {
 		return e, e.origin == originICMP || e.origin == originICMP6
 	}
 	return e, false
+}
+
+// errorQueue hands f what ICMP told the host about packets sent by a socket that
+// has IP_RECVERR or IPV6_RECVERR (ip(7)): where each went, and the beginning of
+// its payload. It returns when the queue is empty or the socket closed.
+func errorQueue(rc syscall.RawConn, f func(e extendedError, to netip.AddrPort, payload []byte)) {
+	for {
+		payload, oob := make([]byte, 520), make([]byte, 512)
+		var n, oobn int
+		var sa unix.Sockaddr
+		var rerr error
+		err := rc.Control(func(fd uintptr) {
+			n, oobn, _, sa, rerr = unix.Recvmsg(int(fd), payload, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
+		})
+		if err != nil || rerr != nil {
+			return
+		}
+		to, ok := fromSockaddr(sa)
+		if e, isICMP := parseExtendedError(oob[:oobn]); ok && isICMP {
+			f(e, to, payload[:n])
+		}
+	}
 }
 
 // passICMPError tells the sandbox what the host learnt about a datagram from

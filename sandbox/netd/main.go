@@ -4,12 +4,13 @@ package netd
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
+
+	"clipper/bus/natsbus"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,8 +26,8 @@ func Main() int {
 
 func run() error {
 	var o Options
-	if err := json.Unmarshal([]byte(os.Getenv(OptionsEnv)), &o); err != nil {
-		return fmt.Errorf("netd: %s: %w", OptionsEnv, err)
+	if err := natsbus.RoleOptions(&o); err != nil {
+		return fmt.Errorf("netd: %w", err)
 	}
 	// One processor: with more, goroutines that hand packets to each other wake
 	// each other across CPUs, which costs up to twice the CPU time.

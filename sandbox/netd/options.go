@@ -6,8 +6,7 @@ import (
 	"clipper/bus"
 )
 
-// Options of the role, as JSON in the environment variable
-// CLIPPER_ROLE_OPTIONS. Descriptors are numbers in the process of the role.
+// Options of the role, as JSON in natsbus.OptionsEnv. Descriptors are numbers in the process of the role.
 type Options struct {
 	TunFD  int  `json:"tunFd"`
 	DiagFD int  `json:"diagFd"` // NETLINK_SOCK_DIAG of the sandbox; 0: nothing inside is reflected, no owners
@@ -47,6 +46,3 @@ type Publish struct {
 
 // DefaultMTU is the largest that a tun takes with a full IPv4 packet.
 const DefaultMTU = 65520
-
-// OptionsEnv names the environment variable that holds the options.
-const OptionsEnv = "CLIPPER_ROLE_OPTIONS"

@@ -263,33 +263,17 @@ func (s *udpSession) receiveOne(fd int, buf []byte) error {
 }
 
 // receiveErrors passes on what ICMP told the host about datagrams of the
-// program (ip(7), IP_RECVERR).
+// program.
 func (s *udpSession) receiveErrors() {
-	for {
-		payload, oob := make([]byte, 520), make([]byte, 512)
-		var n, oobn int
-		var sa unix.Sockaddr
-		var rerr error
-		err := s.rc.Control(func(fd uintptr) {
-			n, oobn, _, sa, rerr = unix.Recvmsg(int(fd), payload, oob, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT)
-		})
-		if err != nil || rerr != nil {
-			return
-		}
-		to, ok := fromSockaddr(sa) // the datagram's destination
-		if !ok {
-			continue
-		}
+	errorQueue(s.rc, func(e extendedError, to netip.AddrPort, payload []byte) {
 		s.mu.Lock()
 		dst, ok := s.peers[to]
 		s.mu.Unlock()
 		if !ok {
 			dst = to
 		}
-		if e, ok := parseExtendedError(oob[:oobn]); ok {
-			s.t.n.passICMPError(e, s.src, dst, payload[:n])
-		}
-	}
+		s.t.n.passICMPError(e, s.src, dst, payload)
+	})
 }
 
 // expire closes the session when it has been idle long enough.
