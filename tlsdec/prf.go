@@ -5,6 +5,9 @@ import (
 	"crypto/md5"
 	"crypto/sha1"
 	"hash"
+	"slices"
+
+	"clipper/bus"
 )
 
 // pHash is P_hash, appended to out up to length bytes (RFC 5246, section 5).
@@ -64,4 +67,32 @@ func keyBlock(p *parameters, master []byte, length int) []byte {
 		return ssl3PRF(master, seed, length)
 	}
 	return prf(p.version, p.suite.prf, master, "key expansion", seed, length)
+}
+
+// exportKeys are the final key and CBC IV that an export suite makes from the
+// key of the key block (RFC 2246, section 6.3.1; RFC 6101, section 6.2.2.1).
+func exportKeys(p *parameters, key []byte, d bus.Dir) (final, iv []byte) {
+	s := p.suite
+	client, server := p.clientRandom[:], p.serverRandom[:]
+	if p.version == versionSSL3 {
+		if d == bus.ServerToClient {
+			client, server = server, client
+		}
+		f, i := md5.Sum(slices.Concat(key, client, server)), md5.Sum(slices.Concat(client, server))
+		return f[:s.keyLen], i[:s.ivLen]
+	}
+	label := "client write key"
+	if d == bus.ServerToClient {
+		label = "server write key"
+	}
+	seed := slices.Concat(client, server)
+	final = prf(p.version, s.prf, key, label, seed, s.keyLen)
+	if p.version >= versionTLS11 {
+		return final, nil // the IV is in the record
+	}
+	iv = prf(p.version, s.prf, nil, "IV block", seed, 2*s.ivLen)
+	if d == bus.ClientToServer {
+		return final, iv[:s.ivLen]
+	}
+	return final, iv[s.ivLen:]
 }

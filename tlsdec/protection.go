@@ -40,7 +40,11 @@ func newProtection12(p *parameters, master []byte, d bus.Dir) protection {
 	if s.cipher == cipherCBC && p.version >= versionTLS11 {
 		ivLen = 0 // it is in the record
 	}
-	block := keyBlock(p, master, 2*(s.macLen+s.keyLen+ivLen))
+	keyLen := s.keyLen
+	if s.export > 0 {
+		keyLen, ivLen = s.export, 0
+	}
+	block := keyBlock(p, master, 2*(s.macLen+keyLen+ivLen))
 	cut := func(n int) []byte {
 		both := block[:2*n]
 		block = block[2*n:]
@@ -49,7 +53,10 @@ func newProtection12(p *parameters, master []byte, d bus.Dir) protection {
 		}
 		return both[n:]
 	}
-	mac, key, iv := cut(s.macLen), cut(s.keyLen), cut(ivLen)
+	mac, key, iv := cut(s.macLen), cut(keyLen), cut(ivLen)
+	if s.export > 0 {
+		key, iv = exportKeys(p, key, d)
+	}
 	switch s.cipher {
 	case cipherGCM, cipherCCM, cipherChaCha20:
 		a := newAEAD(s, key)

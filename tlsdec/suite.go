@@ -1,6 +1,7 @@
 package tlsdec
 
 import (
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des"
@@ -10,6 +11,11 @@ import (
 	"hash"
 	"strings"
 
+	"clipper/tlsdec/internal/aria"
+	"clipper/tlsdec/internal/camellia"
+	"clipper/tlsdec/internal/idea"
+	"clipper/tlsdec/internal/rc2"
+	"clipper/tlsdec/internal/seed"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
@@ -19,6 +25,7 @@ type suite struct {
 	name   string
 	cipher cipherKind
 	keyLen int
+	export int // of the key block: what the key of an export suite is made from; 0: none such
 	ivLen  int // of the key block: fixed nonce or, before TLS 1.1, CBC IV
 	macLen int // of the key block
 	tagLen int
@@ -55,7 +62,7 @@ func newSuite(id uint16) *suite {
 	if !ok {
 		return nil
 	}
-	_, spec, before13 := strings.Cut(name, "_WITH_")
+	exchange, spec, before13 := strings.Cut(name, "_WITH_")
 	if !before13 {
 		spec = strings.TrimPrefix(name, "TLS_") // TLS 1.3
 	}
@@ -66,6 +73,9 @@ func newSuite(id uint16) *suite {
 			continue
 		}
 		s.cipher, s.keyLen, s.ivLen, s.tagLen, s.block = c.kind, c.keyLen, c.ivLen, c.tagLen, c.block
+		if strings.Contains(exchange, "_EXPORT") {
+			s.export = cmp.Or(c.export, c.keyLen)
+		}
 		return s.withHash(strings.TrimPrefix(rest, "_"))
 	}
 	return nil
@@ -96,27 +106,46 @@ func (s *suite) withHash(name string) *suite {
 	return s
 }
 
+// suiteCiphers are the ciphers by the beginning of their names; of two that begin alike the
+// longer one comes first.
 var suiteCiphers = []struct {
 	name   string
 	kind   cipherKind
 	keyLen int
 	ivLen  int
 	tagLen int
+	export int // key material of an export suite, if not keyLen (RFC 2246, appendix C)
 	block  func([]byte) (cipher.Block, error)
 }{
-	{"AES_128_GCM", cipherGCM, 16, 4, 16, aes.NewCipher},
-	{"AES_256_GCM", cipherGCM, 32, 4, 16, aes.NewCipher},
-	{"CHACHA20_POLY1305", cipherChaCha20, chacha20poly1305.KeySize, 12, 16, nil},
-	{"AES_128_CCM_8", cipherCCM, 16, 4, 8, aes.NewCipher},
-	{"AES_256_CCM_8", cipherCCM, 32, 4, 8, aes.NewCipher},
-	{"AES_128_CCM", cipherCCM, 16, 4, 16, aes.NewCipher},
-	{"AES_256_CCM", cipherCCM, 32, 4, 16, aes.NewCipher},
-	{"AES_128_CBC", cipherCBC, 16, 16, 0, aes.NewCipher},
-	{"AES_256_CBC", cipherCBC, 32, 16, 0, aes.NewCipher},
-	{"3DES_EDE_CBC", cipherCBC, 24, 8, 0, des.NewTripleDESCipher},
-	{"DES_CBC", cipherCBC, 8, 8, 0, des.NewCipher},
-	{"RC4_128", cipherRC4, 16, 0, 0, nil},
-	{"NULL", cipherNull, 0, 0, 0, nil},
+	{"AES_128_GCM", cipherGCM, 16, 4, 16, 0, aes.NewCipher},
+	{"AES_256_GCM", cipherGCM, 32, 4, 16, 0, aes.NewCipher},
+	{"CHACHA20_POLY1305", cipherChaCha20, chacha20poly1305.KeySize, 12, 16, 0, nil},
+	{"AES_128_CCM_8", cipherCCM, 16, 4, 8, 0, aes.NewCipher},
+	{"AES_256_CCM_8", cipherCCM, 32, 4, 8, 0, aes.NewCipher},
+	{"AES_128_CCM", cipherCCM, 16, 4, 16, 0, aes.NewCipher},
+	{"AES_256_CCM", cipherCCM, 32, 4, 16, 0, aes.NewCipher},
+	{"AES_128_CBC", cipherCBC, 16, 16, 0, 0, aes.NewCipher},
+	{"AES_256_CBC", cipherCBC, 32, 16, 0, 0, aes.NewCipher},
+	{"CAMELLIA_128_GCM", cipherGCM, 16, 4, 16, 0, camellia.New},
+	{"CAMELLIA_256_GCM", cipherGCM, 32, 4, 16, 0, camellia.New},
+	{"CAMELLIA_128_CBC", cipherCBC, 16, 16, 0, 0, camellia.New},
+	{"CAMELLIA_256_CBC", cipherCBC, 32, 16, 0, 0, camellia.New},
+	{"ARIA_128_GCM", cipherGCM, 16, 4, 16, 0, aria.New},
+	{"ARIA_256_GCM", cipherGCM, 32, 4, 16, 0, aria.New},
+	{"ARIA_128_CBC", cipherCBC, 16, 16, 0, 0, aria.New},
+	{"ARIA_256_CBC", cipherCBC, 32, 16, 0, 0, aria.New},
+	{"SEED_CBC", cipherCBC, 16, 16, 0, 0, seed.New},
+	{"IDEA_CBC", cipherCBC, 16, 8, 0, 0, idea.New},
+	{"3DES_EDE_CBC", cipherCBC, 24, 8, 0, 0, des.NewTripleDESCipher},
+	{"DES_CBC_40", cipherCBC, 8, 8, 0, 5, des.NewCipher},
+	{"DES_CBC", cipherCBC, 8, 8, 0, 0, des.NewCipher},
+	{"DES40_CBC", cipherCBC, 8, 8, 0, 5, des.NewCipher},
+	{"RC2_CBC_40", cipherCBC, 16, 8, 0, 5, rc2.New},
+	{"RC2_CBC_56", cipherCBC, 16, 8, 0, 7, rc2.New},
+	{"RC4_128", cipherRC4, 16, 0, 0, 0, nil},
+	{"RC4_40", cipherRC4, 16, 0, 0, 5, nil},
+	{"RC4_56", cipherRC4, 16, 0, 0, 7, nil},
+	{"NULL", cipherNull, 0, 0, 0, 0, nil},
 }
 
 // parameters are what a handshake before TLS 1.3 agreed on for its keys.
