@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
@@ -73,7 +72,7 @@ with no configuration, no root, no proxy and no certificate.`,
 		Example: `  clipper up -- curl https://example.com
   clipper up --har out.har -- go test ./...
   clipper demo`,
-		Version:       version(),
+		Version:       readBuild().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -85,21 +84,6 @@ with no configuration, no root, no proxy and no certificate.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newUp(), newRead(), newKeys(), newDemo(), newDemoClient(), newDoctor(), newPs(), newRestart(), newSwap(), newTap())
+	root.AddCommand(newUp(), newRead(), newKeys(), newDemo(), newDemoClient(), newDoctor(), newPs(), newRestart(), newSwap(), newTap(), newVersion(), newMan())
 	return root
-}
-
-// version is the module's version and the revision it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			v += " " + s.Value[:12]
-		}
-	}
-	return v
 }
