@@ -12,7 +12,10 @@ require (
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 )
 
-require clipper/cdpgw/browsertest v0.0.0
+require (
+	clipper/cdpgw/browsertest v0.0.0
+	github.com/CycloneDX/cyclonedx-go v0.12.0
+)
 
 replace (
 	clipper/bus => ../bus
