@@ -7,7 +7,8 @@
 // it, so that the stream itself has no gap, no duplicate and no foreign record;
 // a second writer takes the stream over and the first one gets ErrFenced. A
 // stage writes its progress into its output, so the output alone tells a
-// restarted stage where it was.
+// restarted stage where it was. The state of a stage is stored now and then, so
+// that what is open for long does not pin the log.
 //
 // In: records from a source (OpenPublisher) or a stage (RunStage, StageMain).
 // Out: batches of records, from any sequence on (Follow). A full stream holds

@@ -14,14 +14,14 @@ import (
 
 // kill9 runs the toy as a process of its own until it ends by itself, and kills
 // it a number of times before.
-func kill9(t *testing.T, a Access, kills int, atMost time.Duration) (killed int) {
+func kill9(t *testing.T, a Access, role string, kills int, atMost time.Duration) (killed int) {
 	path := filepath.Join(t.TempDir(), "access.json")
 	if err := a.WriteFile(path); err != nil {
 		t.Fatal(err)
 	}
 	for {
 		c := exec.Command(os.Args[0])
-		c.Env = append(os.Environ(), roleEnv+"=toy", AccessEnv+"="+path)
+		c.Env = append(os.Environ(), roleEnv+"="+role, AccessEnv+"="+path)
 		c.Stderr = os.Stderr
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func testKill9(t *testing.T, tr traffic, kills int, atMost, slow time.Duration) 
 		wg.Go(func() { errs <- tr.feed(t.Context(), source) })
 		wg.Go(func() { errs <- tr.check(t.Context(), sink, slow) })
 	}
-	n := kill9(t, s.Access(), kills, atMost)
+	n := kill9(t, s.Access(), "toy", kills, atMost)
 	wg.Wait()
 	close(errs)
 	for err := range errs {

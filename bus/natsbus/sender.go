@@ -91,14 +91,19 @@ func (b *Bus) claim(ctx context.Context, l bus.Layer, partition int, producer ui
 	if err != nil {
 		return nil, 0, err
 	}
+	session := b.access.Session
+	return claimStream(ctx, link, bus.StreamName(session, l, partition), bus.Subject(session, l, partition), newBatcher(l, producer).claim())
+}
+
+func claimStream(ctx context.Context, link *link, stream, subject string, mark []byte) (*sender, uint64, error) {
 	s := &sender{
-		link: link, stream: bus.StreamName(b.access.Session, l, partition), subject: bus.Subject(b.access.Session, l, partition),
+		link: link, stream: stream, subject: subject,
 		inbox: link.nc.NewInbox() + "." + nuid.Next(), id: nuid.Next(), acks: make(chan *nats.Msg, 2*windowBatches), wake: make(chan struct{}, 1),
 		stopped: make(chan struct{}), changed: make(chan struct{}),
 	}
 	s.ctx, s.quit = context.WithCancel(context.Background())
 	var info *jetstream.StreamInfo
-	err = awaitStream(ctx, func() (err error) {
+	err := awaitStream(ctx, func() (err error) {
 		info, err = s.info(ctx)
 		return err
 	})
@@ -112,7 +117,7 @@ func (b *Bus) claim(ctx context.Context, l bus.Layer, partition int, producer ui
 		s.high = uint64(n) - min(uint64(n)/8, 2*bus.MaxBatch)
 		s.stored = info.State.Bytes
 	}
-	seq, err := s.mark(ctx, newBatcher(l, producer).claim())
+	seq, err := s.mark(ctx, mark)
 	if err != nil {
 		return nil, 0, err
 	}

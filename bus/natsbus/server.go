@@ -129,7 +129,7 @@ func (s *Server) start() error {
 		// What the streams may hold together is more than there is: which layer of
 		// which partition grows is not known before, and watchDisk looks after the disk.
 		// Twice that, because the server counts streams that exist when they are asked for again.
-		JetStreamMaxStore: 2 * s.cfg.StreamBytes * int64(streamCount(s.cfg.Partitions)),
+		JetStreamMaxStore: 2 * s.cfg.StreamBytes * int64(streamCount(s.cfg.Partitions)+len(bus.Layers)*s.cfg.Partitions),
 	}
 	if o.Port == 0 {
 		o.Port = server.RANDOM_PORT

@@ -34,13 +34,13 @@ func TestRunStage(t *testing.T) {
 
 // cutToy is cut off at its nth emit.
 type cutToy struct {
-	bus.Stage
+	*toy
 	n   int
 	cut func()
 }
 
 func (c *cutToy) Process(r *bus.Record, emit func(*bus.Record)) {
-	c.Stage.Process(r, func(r *bus.Record) {
+	c.toy.Process(r, func(r *bus.Record) {
 		if c.n--; c.n == 0 {
 			c.cut()
 		}
@@ -63,7 +63,7 @@ func TestRunStageCutOff(t *testing.T) {
 		cuts, err := 0, error(nil)
 		for {
 			ctx, cancel := context.WithCancel(t.Context())
-			newStage := func() bus.Stage { return &cutToy{newToy(), 1 + rng.IntN(700*(1+cuts/8)), cancel} }
+			newStage := func() bus.Stage { return withoutSnapshots{&cutToy{makeToy(), 1 + rng.IntN(700*(1+cuts/8)), cancel}} }
 			err = RunStage(ctx, b, 0, newStage, StageOptions{Log: testLog(), batchBytes: 300 + rng.IntN(20_000)})
 			cancel()
 			if !errors.Is(err, context.Canceled) {

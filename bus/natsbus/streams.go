@@ -56,14 +56,47 @@ func (b *Bus) createStreams(ctx context.Context, c StreamConfig, which func(bus.
 	})
 }
 
-// DeleteStreams removes them and what they hold.
+// DeleteStreams removes them, those of the snapshots too, and what they hold.
 func (b *Bus) DeleteStreams(ctx context.Context) error {
-	return b.eachStream(func(js jetstream.JetStream, l bus.Layer, p int) error {
-		if err := js.DeleteStream(ctx, bus.StreamName(b.access.Session, l, p)); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("natsbus: delete stream %s: %w", bus.StreamName(b.access.Session, l, p), err)
-		}
-		return nil
+	err := b.eachStream(func(js jetstream.JetStream, l bus.Layer, p int) error {
+		return deleteStream(ctx, js, bus.StreamName(b.access.Session, l, p))
 	})
+	var errs []error
+	for _, l := range bus.Layers {
+		if primary(l) {
+			continue
+		}
+		for p := range l.StreamCount(b.access.Partitions) {
+			for _, link := range []*link{b.main, b.keys} {
+				if link != nil {
+					errs = append(errs, deleteStream(ctx, link.js, snapshotStream(b.access.Session, l, p)))
+				}
+			}
+		}
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+func deleteStream(ctx context.Context, js jetstream.JetStream, name string) error {
+	if err := js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("natsbus: delete stream %s: %w", name, err)
+	}
+	return nil
+}
+
+func (b *Bus) streamInfo(ctx context.Context, l bus.Layer, partition int) (*jetstream.StreamInfo, error) {
+	link, err := b.link(l)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	name := bus.StreamName(b.access.Session, l, partition)
+	stream, err := link.js.Stream(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("natsbus: stream %s: %w", name, link.explain(err))
+	}
+	return stream.CachedInfo(), nil
 }
 
 // eachStream calls f for all streams that b may use, several at a time.

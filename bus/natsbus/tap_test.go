@@ -89,13 +89,31 @@ func TestTapCannotReadKeys(t *testing.T) {
 			t.Errorf("%s %s was answered: %.200s", subject, body, m.Data)
 		}
 	}
-	subject := bus.Subject("t1", bus.Keys, 0)
-	ask("$JS.API.DIRECT.GET."+keys, `{"seq":2}`)
-	ask("$JS.API.DIRECT.GET."+keys, `{"last_by_subj":"`+subject+`"}`)
-	ask("$JS.API.DIRECT.GET."+keys+"."+subject, "")
-	ask("$JS.API.STREAM.MSG.GET."+keys, `{"seq":2}`)
+	secret, open := snapshotSource{bus.Plain, 0, true}, snapshotSource{bus.TCP, 0, false}
+	for _, src := range []snapshotSource{secret, open} {
+		snaps, err := owner.makeSnapshots(t.Context(), src)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer snaps.sender.close()
+		if err := snaps.put(t.Context(), position{}, "", []byte(marker)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	secrets := snapshotStream("t1", secret.layer, 0)
+	for stream, subject := range map[string]string{
+		keys:                                bus.Subject("t1", bus.Keys, 0),
+		secrets:                             snapshotSubject("t1", secret),
+		snapshotStream("t1", open.layer, 0): snapshotSubject("t1", open),
+	} {
+		ask("$JS.API.DIRECT.GET."+stream, `{"seq":2}`)
+		ask("$JS.API.DIRECT.GET."+stream, `{"last_by_subj":"`+subject+`"}`)
+		ask("$JS.API.DIRECT.GET."+stream+"."+subject, "")
+		ask("$JS.API.STREAM.MSG.GET."+stream, `{"seq":2}`)
+	}
 	ask("$JS.API.STREAM.INFO."+keys, "")
-	for _, stream := range []string{keys, bus.StreamName("t1", bus.Frames, 0)} {
+	ask("$JS.API.STREAM.INFO."+secrets, "")
+	for _, stream := range []string{keys, secrets, bus.StreamName("t1", bus.Frames, 0)} {
 		ask("$JS.API.CONSUMER.CREATE."+stream, `{"stream_name":"`+stream+`","config":{"deliver_subject":"x","deliver_policy":"all","ack_policy":"none"}}`)
 		ask("$JS.API.CONSUMER.CREATE."+stream+".c", `{"stream_name":"`+stream+`","config":{"name":"c","deliver_policy":"all","ack_policy":"none"}}`)
 		ask("$JS.API.CONSUMER.DURABLE.CREATE."+stream+".c", `{"stream_name":"`+stream+`","config":{"durable_name":"c","ack_policy":"none"}}`)
@@ -135,8 +153,10 @@ func TestTapCannotReadKeys(t *testing.T) {
 	}
 	// The account of the other layers has no way to the keys either.
 	plain := connect(t, s.Access().WithoutKeys(), "httpdec")
-	if _, err := plain.main.js.Stream(t.Context(), keys); err == nil {
-		t.Error("the keys stream is visible without the right to it")
+	for _, stream := range []string{keys, secrets} {
+		if _, err := plain.main.js.Stream(t.Context(), stream); err == nil {
+			t.Errorf("stream %s is visible without the right to the keys", stream)
+		}
 	}
 	if err := plain.Follow(t.Context(), bus.Keys, 0, 0, func(*Batch) error { return nil }); err == nil {
 		t.Error("the keys were followed without the right to them")

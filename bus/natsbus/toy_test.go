@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -15,7 +16,8 @@ import (
 
 // toy is a decoder in small: byte-stateful per connection (a wrong history gives
 // wrong bytes), waiting for secrets, with two main inputs, a side input and two
-// outputs. Connections on TCP need a secret, those on UDP do not.
+// outputs, and a state that can be stored. Connections on TCP need a secret,
+// those on UDP do not.
 type toy struct {
 	conns map[bus.ConnID]*toyConn
 	seeds map[bus.ConnID]uint32
@@ -31,7 +33,9 @@ type toyConn struct {
 	waiting []bus.Record
 }
 
-func newToy() bus.Stage {
+func newToy() bus.Stage { return makeToy() }
+
+func makeToy() *toy {
 	return &toy{conns: map[bus.ConnID]*toyConn{}, seeds: map[bus.ConnID]uint32{}}
 }
 
@@ -81,6 +85,37 @@ func (t *toy) Process(r *bus.Record, emit func(*bus.Record)) {
 		}
 		t.data(c, r, emit)
 	}
+}
+
+// toyState is a toyConn in a snapshot.
+type toyState struct {
+	ID      bus.ConnID
+	Open    bool
+	State   uint32
+	Waiting []bus.Record
+}
+
+func (t *toy) AppendSnapshot(b []byte) []byte {
+	var states []toyState
+	for _, c := range t.conns {
+		states = append(states, toyState{c.id, c.open, c.state, c.waiting})
+	}
+	data, err := json.Marshal(states)
+	if err != nil {
+		panic(err)
+	}
+	return append(b, data...)
+}
+
+func (t *toy) Restore(b []byte, pos uint64) error {
+	var states []toyState
+	if err := json.Unmarshal(b, &states); err != nil {
+		return err
+	}
+	for _, s := range states {
+		t.conns[s.ID] = &toyConn{s.ID, t.marks.Add(pos), s.Open, s.State, s.Waiting}
+	}
+	return nil
 }
 
 func (t *toy) data(c *toyConn, r *bus.Record, emit func(*bus.Record)) {

@@ -16,11 +16,13 @@ import (
 // shorter than keepBytes is left alone: its history serves those who come late.
 //
 // Beyond that, what the stages that read it need no more is removed: what is
-// below their Low. A connection that stays open pins the log there; when a
-// stream nears its limit and it is mostly such history that fills it, all that
-// the stages have consumed is removed. Nothing is lost by that as long as they
-// live, but a stage that is killed then has forgotten such connections. The layers that no stage reads lose their oldest
-// history instead. What a connected reader has not been sent yet is never removed.
+// below their Low. A connection that stays open pins the log there until the
+// stage stores a snapshot of its state. A stage that cannot would have the log
+// full for ever: when it has consumed all of a stream near its limit and still
+// needs the beginning, that is removed all the same. Nothing is lost by that as
+// long as the stage lives, but if it is killed then it has forgotten such
+// connections. The layers that no stage reads lose their oldest history instead.
+// What a connected reader has not been sent yet is never removed.
 const (
 	trimInterval = 500 * time.Millisecond
 	scarceDisk   = 256 << 20 // with less free than this nothing is kept for late comers
@@ -126,7 +128,7 @@ func (t *trimmer) trimStream(ctx context.Context, l bus.Layer, partition int, in
 			return err
 		}
 		to = low
-		if pinned := done + 1 - min(low, done+1); force && low <= st.FirstSeq && pinned > (st.LastSeq-st.FirstSeq)/2 {
+		if force && low <= st.FirstSeq && done >= st.LastSeq {
 			to = done + 1
 			t.forced.Add(1)
 		}
@@ -200,13 +202,12 @@ func (b *Bus) consumed(ctx context.Context, outputs []bus.Layer, partition int, 
 
 // progressOf is the last batch of an output, nil if there is none or a claim came after it.
 func (b *Bus) progressOf(ctx context.Context, l bus.Layer, partition int) (*Batch, error) {
-	name := bus.StreamName(b.access.Session, l, partition)
-	stream, err := b.main.js.Stream(ctx, name)
+	info, err := b.streamInfo(ctx, l, partition)
 	if err != nil {
-		return nil, fmt.Errorf("natsbus: stream %s: %w", name, err)
+		return nil, err
 	}
-	end := stream.CachedInfo().State.LastSeq
-	last, err := lastBatch(ctx, b.main, name, l, end+1, false)
+	end := info.State.LastSeq
+	last, err := lastBatch(ctx, b.main, info.Config.Name, l, end+1, false)
 	if err != nil || last == nil || last.Seq != end {
 		return nil, err
 	}
