@@ -126,6 +126,9 @@ func (c *conn) clear(h *half, r *bus.Record) status {
 	case h.dir == bus.ClientToServer:
 		if c.tls == nil {
 			answer = probeClientHello(b)
+			if h.out == 0 && answer == no {
+				answer = probeClientHelloV2(b)
+			}
 		}
 	case c.tls != nil:
 		if answer = probeServer(b); answer == no {
@@ -161,11 +164,13 @@ func (c *conn) clear(h *half, r *bus.Record) status {
 
 // begin starts TLS in a direction, with what was undecided.
 func (c *conn) begin(h *half, r *bus.Record) {
-	h.mode, h.out = modeTLS, r.Offset
-	started := r.Time
+	first := r
 	if len(h.undecided) > 0 {
-		h.out, started = h.undecided[0].Offset, h.undecided[0].Time
+		first = &h.undecided[0].Record
 	}
+	h.mode, h.out = modeTLS, first.Offset
+	h.v2 = h.dir == bus.ClientToServer && c.tls == nil && first.Payload[0]&0x80 != 0
+	started := first.Time
 	if c.tls == nil {
 		c.tls = newSession(started)
 		c.tls.late = h.out > 0

@@ -23,6 +23,7 @@ type half struct {
 
 	partial []byte // of a record that spans chunks; complete if it waits for a secret
 	begun   int64  // time of partial's first byte
+	v2      bool   // the next record is a ClientHello in SSL 2's format
 
 	epoch    epoch
 	prot     protection // of epoch; nil until its secret is found
@@ -68,7 +69,10 @@ func (c *conn) feed(h *half, r *bus.Record) status {
 		if spanned {
 			begun = h.begun
 		}
-		if h.loss.holed {
+		if h.v2 {
+			h.v2 = false
+			c.clientHelloV2(h, record, r.Time)
+		} else if h.loss.holed {
 			c.holedRecord(h, record, r.Time)
 		} else if st := c.record(h, record, begun, r.Time); st != done {
 			return st
@@ -86,9 +90,9 @@ func (c *conn) feed(h *half, r *bus.Record) status {
 // a part of the payload. With errMore, all of the payload was taken.
 func (h *half) next(d *decoder, r *bus.Record) ([]byte, error) {
 	if h.partial == nil {
-		hdr, n, err := parseRecordHeader(r.Payload)
-		if err == nil && len(r.Payload) >= n+hdr.length {
-			return r.Payload[:n+hdr.length], nil
+		total, err := h.recordLen(r.Payload)
+		if err == nil && len(r.Payload) >= total {
+			return r.Payload[:total], nil
 		}
 		if err == errRecord || len(r.Payload) == 0 {
 			if err == nil {
@@ -98,18 +102,31 @@ func (h *half) next(d *decoder, r *bus.Record) ([]byte, error) {
 		}
 		h.partial, h.begun = d.buffer(), r.Time
 	}
-	if n := recordHeaderLen - len(h.partial); n > 0 {
-		h.take(r, n)
+	for {
+		total, err := h.recordLen(h.partial)
+		if err == errRecord {
+			return nil, err
+		}
+		if err == errMore {
+			total = recordHeaderLen
+		}
+		h.take(r, total-len(h.partial))
+		if len(h.partial) < total {
+			return nil, errMore
+		}
+		if err == nil {
+			return h.partial, nil
+		}
 	}
-	hdr, n, err := parseRecordHeader(h.partial)
-	if err != nil {
-		return nil, err
+}
+
+// recordLen is the length of the record in front of b, header included.
+func (h *half) recordLen(b []byte) (int, error) {
+	if h.v2 {
+		return helloV2Len(b)
 	}
-	h.take(r, n+hdr.length-len(h.partial))
-	if len(h.partial) < n+hdr.length {
-		return nil, errMore
-	}
-	return h.partial, nil
+	hdr, n, err := parseRecordHeader(b)
+	return n + hdr.length, err
 }
 
 // take moves up to n bytes from r's payload to h.partial.

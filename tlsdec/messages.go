@@ -86,12 +86,31 @@ func (c *conn) message(h *half, typ uint8, body []byte, t int64) {
 }
 
 func (c *conn) clientHello(h *half, body []byte, t int64) {
-	s := c.tls
 	hello, err := parseClientHello(body)
 	if err != nil {
 		c.damaged(h, "The ClientHello is malformed.")
 		return
 	}
+	c.hello(h, hello, t)
+}
+
+// clientHelloV2 works on a ClientHello in SSL 2's format.
+func (c *conn) clientHelloV2(h *half, record []byte, t int64) {
+	hello, err := parseClientHelloV2(record)
+	if err != nil {
+		c.damaged(h, "The ClientHello is malformed.")
+		return
+	}
+	c.hello(h, hello, t)
+	if hello.version == versionSSL2 {
+		c.tls.info.Version, c.tls.dirty = versionName(versionSSL2), true
+		c.unsupported(bus.VerdictVersion, "the version "+versionName(versionSSL2))
+	}
+}
+
+// hello takes note of a ClientHello.
+func (c *conn) hello(h *half, hello *clientHello, t int64) {
+	s := c.tls
 	first := s.hello == nil
 	if !first && s.retried && s.server != nil && s.server.retry {
 		// The second one after a HelloRetryRequest has the same random.

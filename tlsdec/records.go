@@ -1,6 +1,8 @@
 package tlsdec
 
 import (
+	"fmt"
+
 	"clipper/bus"
 )
 
@@ -71,13 +73,13 @@ func (c *conn) changeCipherSpec(h *half) status {
 		c.unsupported(bus.VerdictSuite, "the cipher suite "+suiteName(s.server.suite))
 		return done
 	}
-	if s.server.compression != 0 {
-		c.unsupported(bus.VerdictSuite, "TLS compression")
+	if m := s.server.compression; m != compressionNull && m != compressionDeflate {
+		c.unsupported(bus.VerdictSuite, fmt.Sprintf("the compression method %d", m))
 		return done
 	}
 	h.epoch, h.prot = epochMaster, nil
 	h.params = parameters{version: s.version, suite: s.suite, clientRandom: s.hello.random, serverRandom: s.server.random,
-		encryptThenMAC: s.server.encryptThenMAC}
+		encryptThenMAC: s.server.encryptThenMAC, compression: s.server.compression}
 	h.messages, h.loss.blind = nil, false
 	return done
 }

@@ -59,6 +59,8 @@ type decoder struct {
 	in, out bus.Record        // the record being worked on, the one being emitted
 	scratch []byte            // plaintext of the record being worked on
 	buffers [][]byte          // free buffers for partial records
+
+	inflater inflater
 }
 
 func (d *decoder) Takes() []bus.Layer { return []bus.Layer{bus.TCP, bus.UDP, bus.Keys} }

@@ -155,4 +155,5 @@ type parameters struct {
 	clientRandom   [32]byte
 	serverRandom   [32]byte
 	encryptThenMAC bool
+	compression    uint8
 }

@@ -18,13 +18,23 @@ func (c *conn) recordMaster(h *half, record []byte, t int64) status {
 	return done
 }
 
+// protection12 makes the protection of h's epoch from a master secret, with the
+// compression below it.
+func (c *conn) protection12(h *half, master []byte) protection {
+	p := newProtection12(&h.params, master, h.dir)
+	if p != nil && h.params.compression == compressionDeflate {
+		return &compressed{protection: p, inflater: &c.d.inflater}
+	}
+	return p
+}
+
 // acquireMaster finds the master secret of h's epoch: the one that opens record, its first.
 func (c *conn) acquireMaster(h *half, record []byte, t int64) bool {
 	s := c.tls
 	c.flushInfo(t)
 	c.wants = labelMaster
 	fits := func(master []byte, from origin) bool {
-		p := newProtection12(&h.params, master, h.dir)
+		p := c.protection12(h, master)
 		if p == nil {
 			return false
 		}
@@ -32,7 +42,7 @@ func (c *conn) acquireMaster(h *half, record []byte, t int64) bool {
 			return false
 		}
 		if !p.anyOrder() { // opening changed its state: begin again
-			h.prot = newProtection12(&h.params, master, h.dir)
+			h.prot = c.protection12(h, master)
 		}
 		s.master = master
 		s.learned(from)
