@@ -38,6 +38,7 @@ require (
 	clipper/reassembler v0.0.0
 	clipper/sandbox v0.0.0
 	clipper/tlsdec v0.0.0
+	github.com/gopacket/gopacket v1.7.7
 	github.com/nats-io/nats.go v1.55.0
 	github.com/rs/zerolog v1.35.1
 	github.com/spf13/cobra v1.10.2

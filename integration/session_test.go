@@ -94,11 +94,11 @@ func TestSessionCommands(t *testing.T) {
 	}
 	// Taps see the session from its beginning and end with it.
 	taps := map[string]chan string{}
-	for _, layer := range []string{"http", "plain", "tcp", "frames", "proc"} {
+	for layer, args := range map[string][]string{"http": nil, "plain": {"--bytes"}, "tcp": {"--bytes"}, "proc": nil, "frames": nil, "frames as a file": {"-w", "-"}} {
 		c := make(chan string, 1)
 		taps[layer] = c
 		go func() {
-			out, stderr, code := s.clipper(t, "tap", "--bytes", layer)
+			out, stderr, code := s.clipper(t, append([]string{"tap", strings.Fields(layer)[0]}, args...)...)
 			if code != 0 {
 				t.Errorf("tap %s: exit %d %s", layer, code, stderr)
 			}
@@ -146,9 +146,17 @@ func TestSessionCommands(t *testing.T) {
 	if urls != 3 {
 		t.Errorf("tap http has %d requests, want 3", urls)
 	}
-	for layer, want := range map[string]string{"plain": "GET /json/one", "tcp": " open ", "frames": "linktype 101", "proc": `"type":"exec"`} {
+	for layer, want := range map[string]string{"plain": "GET /json/one", "tcp": " open ", "frames": "Flags [S], seq ", "proc": `"type":"exec"`} {
 		if !strings.Contains(outs[layer], want) {
 			t.Errorf("tap %s lacks %q: %.500s", layer, want, outs[layer])
+		}
+	}
+	if _, err := exec.LookPath("tshark"); err == nil {
+		tshark := exec.Command("tshark", "-r", "-", "-T", "fields", "-e", "frame.number")
+		tshark.Stdin = strings.NewReader(outs["frames as a file"])
+		out, err := tshark.Output()
+		if want := strings.Count(outs["frames"], "\n") - 1; err != nil || strings.Count(string(out), "\n") != want { // the last line is the end
+			t.Errorf("tshark reads %d frames of the tap, %v; %d were printed", strings.Count(string(out), "\n"), err, want)
 		}
 	}
 	if strings.Contains(outs["tcp"], "GET /json") {

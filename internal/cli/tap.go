@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 func newTap() *cobra.Command {
 	var id string
 	var dump bool
+	var file string
 	c := &cobra.Command{
 		Use:   "tap LAYER",
 		Short: "Follow frames, tcp, udp, plain, http, body or proc of a running session",
@@ -29,14 +31,21 @@ func newTap() *cobra.Command {
 the session ends. The layers http and proc are JSON, one object a line; the others
 are a line a record, with --bytes followed by what it carries.
 
+Frames are printed as tcpdump does, or written with -w as a pcapng that Wireshark
+follows; it holds no secrets.
+
 The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 		Example: `  clipper tap http | jq 'select(.type=="request") | .request.url'
-  clipper tap --bytes plain`,
+  clipper tap --bytes plain
+  clipper tap frames -w - | wireshark -k -i -`,
 		Args: exactly(1, "tap needs a layer: frames, tcp, udp, plain, http, body or proc"),
 		RunE: func(c *cobra.Command, args []string) error {
 			layer, err := bus.ParseLayer(args[0])
 			if err != nil {
 				return usageError{err}
+			}
+			if file != "" && layer != bus.Frames {
+				return usageError{fmt.Errorf("-w writes packets: clipper tap frames -w %s", file)}
 			}
 			if layer == bus.Keys {
 				return errors.New("the layer keys cannot be tapped: TLS secrets never leave through a tap (use --keylog FILE of 'clipper up')")
@@ -60,7 +69,11 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 					}
 				}
 			}()
-			err = tap(ctx, b, layer, dump, c.OutOrStdout())
+			if file != "" {
+				err = tapFrames(ctx, b, file, c.OutOrStdout())
+			} else {
+				err = tap(ctx, b, layer, c.OutOrStdout(), func(w *bufio.Writer, r *bus.Record) { printRecord(w, r, dump) })
+			}
 			if context.Cause(ctx) == errSessionEnded {
 				return errSessionEnded
 			}
@@ -68,6 +81,7 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 		},
 	}
 	c.Flags().StringVar(&id, "session", "", "the session's `ID`, when several run")
+	c.Flags().StringVarP(&file, "write", "w", "", "write the frames to `FILE` as pcapng; - is standard output")
 	c.Flags().BoolVar(&dump, "bytes", false, "print what the records carry, as hexadecimal and text")
 	return c
 }
@@ -79,20 +93,53 @@ const sessionPoll = 500 * time.Millisecond
 var errSessionEnded = errors.New("the session ended before all of it had been read")
 
 // tap prints every partition of a layer until all have ended.
-func tap(ctx context.Context, b *natsbus.Bus, l bus.Layer, dump bool, out io.Writer) error {
+func tap(ctx context.Context, b *natsbus.Bus, l bus.Layer, out io.Writer, print func(*bufio.Writer, *bus.Record)) error {
+	w := bufio.NewWriter(out)
+	return follow(ctx, b, l, func(batch *natsbus.Batch) error {
+		for r := range batch.Records() {
+			print(w, r)
+		}
+		return w.Flush()
+	})
+}
+
+// tapFrames writes the frames to a packet file as they come.
+func tapFrames(ctx context.Context, b *natsbus.Bus, path string, out io.Writer) (err error) {
+	if path != "-" {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		out = f
+	}
+	w, err := newFrameFile(out)
+	if err != nil {
+		return err
+	}
+	err = follow(ctx, b, bus.Frames, func(batch *natsbus.Batch) error {
+		for r := range batch.Records() {
+			if err := w.Write(r); err != nil {
+				return err
+			}
+		}
+		return w.Flush()
+	})
+	return errors.Join(err, w.Close())
+}
+
+// follow hands the batches of every partition of a layer to f, one at a time,
+// until all have ended.
+func follow(ctx context.Context, b *natsbus.Bus, l bus.Layer, f func(*natsbus.Batch) error) error {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	w := bufio.NewWriter(out)
 	errs := make([]error, l.StreamCount(b.Partitions()))
 	for p := range errs {
 		wg.Go(func() {
 			errs[p] = b.Follow(ctx, l, p, 0, func(batch *natsbus.Batch) error {
 				mu.Lock()
 				defer mu.Unlock()
-				for r := range batch.Records() {
-					printRecord(w, r, dump)
-				}
-				return w.Flush()
+				return f(batch)
 			})
 		})
 	}
@@ -113,29 +160,33 @@ func printRecord(w *bufio.Writer, r *bus.Record, dump bool) {
 		}
 		return
 	}
-	at := time.Unix(0, r.Time).UTC().Format("15:04:05.000000")
-	name := typeNames[r.Type]
-	if r.Layer == bus.Frames && name == "" {
-		fmt.Fprintf(w, "%s #%d interface %d linktype %d %d bytes", at, r.Offset, r.Stream, r.Type, r.Aux)
+	if r.Layer == bus.Frames && r.Type != bus.EOS {
+		printFrame(w, r)
 	} else {
-		arrow := "->"
-		if r.Dir == bus.ServerToClient {
-			arrow = "<-"
-		}
-		if name == "" {
-			name = "type" + strconv.Itoa(int(r.Type))
-		}
-		fmt.Fprintf(w, "%s %s %s %s offset %d %d bytes", at, r.Conn, arrow, name, r.Offset, len(r.Payload))
+		printStream(w, r)
 	}
+	if dump && len(r.Payload) > 0 && r.Type != bus.Open && r.Type != bus.End && r.Type != bus.Info && r.Type != bus.Opaque {
+		w.WriteString(hex.Dump(r.Payload))
+	}
+}
+
+// printStream prints a record of a stream as a line.
+func printStream(w *bufio.Writer, r *bus.Record) {
+	arrow := "->"
+	if r.Dir == bus.ServerToClient {
+		arrow = "<-"
+	}
+	name := typeNames[r.Type]
+	if name == "" {
+		name = "type" + strconv.Itoa(int(r.Type))
+	}
+	at := time.Unix(0, r.Time).Format("15:04:05.000000")
+	fmt.Fprintf(w, "%s %s %s %s offset %d %d bytes", at, r.Conn, arrow, name, r.Offset, len(r.Payload))
 	switch r.Type {
 	case bus.Open, bus.End, bus.Info, bus.Opaque:
-		fmt.Fprintf(w, " %s\n", r.Payload)
-		return
+		fmt.Fprintf(w, " %s", r.Payload)
 	case bus.Gap, bus.Dropped:
 		fmt.Fprintf(w, " %d missing", r.Aux)
 	}
 	w.WriteByte('\n')
-	if dump && len(r.Payload) > 0 {
-		w.WriteString(hex.Dump(r.Payload))
-	}
 }

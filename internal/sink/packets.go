@@ -28,12 +28,7 @@ func openPackets(path string, live bool) (*packets, error) {
 	}
 	o := pcapng.Options{Directed: live}
 	if live {
-		o.InterfaceName = func(_ uint64, linkType uint16) string {
-			if linkType == linkEthernet {
-				return "lo"
-			}
-			return "tun0"
-		}
+		o.InterfaceName = InterfaceName
 	}
 	w, err := pcapng.NewWriter(f, o)
 	if err != nil {
@@ -43,7 +38,14 @@ func openPackets(path string, live bool) (*packets, error) {
 	return &packets{file: f, w: w}, nil
 }
 
-const linkEthernet = 1 // LINKTYPE_ETHERNET: lo, in the sandbox
+// InterfaceName names the interfaces of the sandbox's capture.
+func InterfaceName(_ uint64, linkType uint16) string {
+	const linkEthernet = 1 // LINKTYPE_ETHERNET
+	if linkType == linkEthernet {
+		return "lo"
+	}
+	return "tun0"
+}
 
 // packet adds a record to the packet file; s.mu is held.
 func (s *Sink) packet(r *bus.Record) {
