@@ -52,14 +52,16 @@ type TLSInfo struct {
 	Started      int64    `json:"started,omitempty"`  // first byte of the ClientHello, Unix ns
 	Finished     int64    `json:"finished,omitempty"` // end of the handshake, Unix ns
 	ClientRandom []byte   `json:"clientRandom,omitempty"`
-	Certificates [][]byte `json:"certificates,omitempty"` // DER, leaf first
-	JA3          string   `json:"ja3,omitempty"`
-	JA4          string   `json:"ja4,omitempty"`
-	Alert        *Alert   `json:"alert,omitempty"` // the first fatal alert, if any
-	PID          int      `json:"pid,omitempty"`   // of the secrets
-	Executable   string   `json:"executable,omitempty"`
-	Library      string   `json:"library,omitempty"`
-	Mechanism    string   `json:"mechanism,omitempty"`
+	Certificates [][]byte `json:"certificates,omitempty"` // the server's, DER, leaf first
+	// ClientCertificates are the client's, DER, leaf first: the latest if it sent several chains.
+	ClientCertificates [][]byte `json:"clientCertificates,omitempty"`
+	JA3                string   `json:"ja3,omitempty"`
+	JA4                string   `json:"ja4,omitempty"`
+	Alert              *Alert   `json:"alert,omitempty"` // the first fatal alert, if any
+	PID                int      `json:"pid,omitempty"`   // of the secrets
+	Executable         string   `json:"executable,omitempty"`
+	Library            string   `json:"library,omitempty"`
+	Mechanism          string   `json:"mechanism,omitempty"`
 }
 
 // Alert is a TLS alert (RFC 8446, section 6).

@@ -1,6 +1,12 @@
 package tlsdec
 
-import "fmt"
+import (
+	"fmt"
+	"math/big"
+	"strings"
+
+	"golang.org/x/crypto/cryptobyte"
+)
 
 // groupNames are the named groups by their names in IANA's registry "TLS
 // Supported Groups".
@@ -24,12 +30,26 @@ func groupName(g uint16) string {
 	return fmt.Sprintf("0x%04x", g)
 }
 
-// serverKeyExchangeGroup is the named curve of an ECDHE ServerKeyExchange
-// (RFC 8422, section 5.4), or 0.
-func serverKeyExchangeGroup(body []byte) uint16 {
-	const namedCurve = 3
-	if len(body) < 3 || body[0] != namedCurve {
-		return 0
+// serverKeyExchangeGroup names the group of a ServerKeyExchange, or gives "": the
+// named curve of an ECDHE suite (RFC 8422, section 5.4), or the size of the prime
+// of a DHE one (RFC 5246, section 7.4.3). suite is its IANA name.
+func serverKeyExchangeGroup(body []byte, suite string) string {
+	s := cryptobyte.String(body)
+	exchange, _, _ := strings.Cut(suite, "_WITH_")
+	var hint, prime cryptobyte.String
+	if strings.HasSuffix(exchange, "_PSK") && !s.ReadUint16LengthPrefixed(&hint) { // RFC 4279, section 2
+		return ""
 	}
-	return uint16(body[1])<<8 | uint16(body[2])
+	switch {
+	case strings.HasPrefix(exchange, "TLS_ECDH"):
+		const namedCurve = 3
+		var kind uint8
+		var group uint16
+		if s.ReadUint8(&kind) && kind == namedCurve && s.ReadUint16(&group) {
+			return groupName(group)
+		}
+	case strings.HasPrefix(exchange, "TLS_DH") && s.ReadUint16LengthPrefixed(&prime):
+		return fmt.Sprintf("DH %d bits", new(big.Int).SetBytes(prime).BitLen())
+	}
+	return ""
 }

@@ -86,6 +86,9 @@ func TestClientCertificate(t *testing.T) {
 		if len(o.info.Certificates) != 1 || !bytes.Equal(o.info.Certificates[0], testKeys().ecdsa.Certificate[0]) {
 			t.Error("not the server's certificate")
 		}
+		if len(o.info.ClientCertificates) != 1 || !bytes.Equal(o.info.ClientCertificates[0], testKeys().rsa.Certificate[0]) {
+			t.Error("not the client's certificate")
+		}
 	}
 }
 

@@ -62,15 +62,15 @@ func (c *conn) message(h *half, typ uint8, body []byte, t int64) {
 			s.info.ALPN, s.dirty = e.alpn, true
 		}
 		c.decideEarly(e.earlyData)
-	case typ == msgCertificate && !client:
-		c.certificates(parseCertificate(body, s.tls13))
-	case typ == msgCompressedCertificate && !client:
+	case typ == msgCertificate:
+		c.certificates(h.dir, body)
+	case typ == msgCompressedCertificate:
 		if body, err := expandCertificate(body); err == nil {
-			c.certificates(parseCertificate(body, s.tls13))
+			c.certificates(h.dir, body)
 		}
-	case typ == msgServerKeyExchange && !client:
-		if g := serverKeyExchangeGroup(body); g != 0 {
-			s.info.Group, s.dirty = groupName(g), true
+	case typ == msgServerKeyExchange && !client && s.server != nil:
+		if g := serverKeyExchangeGroup(body, suiteName(s.server.suite)); g != "" {
+			s.info.Group, s.dirty = g, true
 		}
 	case typ == msgServerHelloDone && !client:
 		s.helloDone = true
@@ -186,10 +186,21 @@ func (c *conn) serverHello(h *half, body []byte, t int64) {
 	}
 }
 
-func (c *conn) certificates(certs [][]byte, err error) {
-	if err == nil && len(certs) > 0 && c.tls.info.Certificates == nil {
-		c.tls.info.Certificates, c.tls.dirty = certs, true
+// certificates takes note of a peer's chain: the server's first one, the client's last.
+func (c *conn) certificates(from bus.Dir, body []byte) {
+	certs, err := parseCertificate(body, c.tls.tls13)
+	if err != nil || len(certs) == 0 {
+		return
 	}
+	switch i := &c.tls.info; {
+	case from == bus.ClientToServer:
+		i.ClientCertificates = certs
+	case i.Certificates == nil:
+		i.Certificates = certs
+	default:
+		return
+	}
+	c.tls.dirty = true
 }
 
 // finished takes note of a Finished message: in TLS 1.3 the keys change behind it.
