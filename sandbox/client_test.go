@@ -24,6 +24,8 @@ func client(args []string) int {
 	switch args[0] {
 	case "upload":
 		err = upload(args[1], args[2])
+	case "last-words":
+		err = lastWords(args[1], args[2], args[3])
 	case "half-close-after":
 		err = halfCloseAfter(args[1], args[2])
 	case "download":
@@ -86,6 +88,17 @@ func upload(addr, size string) error {
 		return fmt.Errorf("the peer got %s, sent was %s", theirs, ours)
 	}
 	return nil
+}
+
+// lastWords sends and ends, without waiting for anything.
+func lastWords(network, addr, size string) error {
+	n, _ := strconv.ParseInt(size, 10, 64)
+	c, err := net.Dial(network, addr)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(c, stream(n))
+	return err
 }
 
 // halfCloseAfter sends, and waits for the peer's end.

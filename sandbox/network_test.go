@@ -155,6 +155,39 @@ func TestTransfer(t *testing.T) {
 	}
 }
 
+// TestLastWords: what a program sent right before its end arrives.
+func TestLastWords(t *testing.T) {
+	w := caller(t)
+	t.Run("tcp", func(t *testing.T) {
+		const size = 6 << 20
+		got := make(chan error, 1)
+		addr := listen(t, "127.0.0.1:0", func(c net.Conn) {
+			time.Sleep(100 * time.Millisecond) // the program has ended by then, which no test relies on
+			n, err := io.Copy(io.Discard, c)
+			if err == nil && n != size {
+				err = fmt.Errorf("%d bytes of %d", n, size)
+			}
+			got <- err
+		})
+		ok(t, w.command(t, settings{}, w.bin, "client", "last-words", "tcp", addr, fmt.Sprint(size)))
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("udp", func(t *testing.T) {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		ok(t, w.command(t, settings{}, w.bin, "client", "last-words", "udp", c.LocalAddr().String(), "100"))
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		if n, _, err := c.ReadFrom(make([]byte, 200)); n != 100 || err != nil {
+			t.Errorf("%d bytes, %v", n, err)
+		}
+	})
+}
+
 func TestParallel(t *testing.T) {
 	addr := listen(t, "127.0.0.1:0", func(c net.Conn) { io.Copy(c, c) })
 	w := caller(t)

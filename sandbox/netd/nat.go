@@ -33,6 +33,7 @@ type nat struct {
 	udp       *udpTable
 	echo      *echoTable
 	syns      synTable
+	uploads   uploads
 	mtu       int
 
 	fragmentID     atomic.Uint32

@@ -159,7 +159,7 @@ func (n *nat) connectInside(c *net.TCPConn, port uint16) {
 		ep.Close()
 		return
 	}
-	relay(ep, &wq, host)
+	n.relay(ep, &wq, host)
 }
 
 // takeOver makes a hostConn of c.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run moves packets until ctx ends. It takes over the descriptors of o. An
+// Run moves packets until ctx ends, and then those of programs that have ended. It takes over the descriptors of o. An
 // error before packets flow goes to ReadyFD as well.
 func Run(ctx context.Context, o Options) error {
 	n, err := start(&o)
@@ -32,6 +32,7 @@ func Run(ctx context.Context, o Options) error {
 	}()
 	select {
 	case <-ctx.Done():
+		n.linger()
 		err = nil
 	case err = <-ended:
 	}

@@ -36,7 +36,7 @@ func (n *nat) acceptTCP(r *tcp.ForwarderRequest) {
 		return
 	}
 	r.Complete(false)
-	relay(ep, &wq, host)
+	n.relay(ep, &wq, host)
 }
 
 // dial connects to where dst lies outside. Servers of the host that listen on
@@ -70,14 +70,16 @@ func (n *nat) refuseTCP(r *tcp.ForwarderRequest, syn []byte, err error) {
 }
 
 // relay copies both ways, each with its own end, until both have ended.
-func relay(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn) {
+func (n *nat) relay(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn) {
 	ep.SocketOptions().SetDelayOption(false)
 	done := make(chan struct{})
 	go func() {
 		toSandbox(ep, wq, host)
 		close(done)
 	}()
+	n.uploads.add(ep)
 	toHost(ep, wq, host)
+	n.uploads.remove(ep)
 	<-done
 	host.close()
 	ep.Close()

@@ -33,10 +33,16 @@ type Socket struct {
 	Remote netip.AddrPort
 	UID    uint32
 	Inode  uint32
+	Unsent uint32 // bytes sent and not acknowledged, or still to send
 }
 
-// Listen is the state of a TCP socket that listens.
-const Listen = 10
+// States of TCP sockets.
+const (
+	finWait1 = 4
+	lastAck  = 9
+	Listen   = 10
+	closing  = 11
+)
 
 var native = binary.NativeEndian
 
@@ -97,6 +103,14 @@ func (c *Conn) Listeners(family byte, f func(Socket)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.do(c.request(family, unix.IPPROTO_TCP, unix.NLM_F_DUMP, 1<<Listen, netip.AddrPort{}, netip.AddrPort{}), f)
+}
+
+// Closing calls f for each TCP socket of a family that was closed and whose FIN
+// has not been acknowledged.
+func (c *Conn) Closing(family byte, f func(Socket)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.do(c.request(family, unix.IPPROTO_TCP, unix.NLM_F_DUMP, 1<<finWait1|1<<lastAck|1<<closing, netip.AddrPort{}, netip.AddrPort{}), f)
 }
 
 // Bound calls f for each UDP socket of a family.
@@ -174,5 +188,6 @@ func socket(b []byte) Socket {
 		Remote: netip.AddrPortFrom(dst, binary.BigEndian.Uint16(b[6:])),
 		UID:    native.Uint32(b[64:]),
 		Inode:  native.Uint32(b[68:]),
+		Unsent: native.Uint32(b[60:]),
 	}
 }
