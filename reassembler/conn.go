@@ -11,7 +11,7 @@ import (
 type conn struct {
 	key       flowKey
 	id        bus.ConnID
-	order     uint64 // of creation
+	order     uint64 // index of the first frame
 	mark      *mark
 	last      int64 // latest packet time
 	timer     timer
@@ -19,6 +19,7 @@ type conn struct {
 	firm      bool          // both SYNs seen: the long idle limit holds
 	answered  bool          // Established has been emitted
 	ended     bus.EndReason // set on a tombstone
+	tail      bool          // of a tombstone: a connection would have begun with what came since
 
 	half    [2]half // by sender: bus.ClientToServer, bus.ServerToClient
 	end     bus.ConnEnd
@@ -82,10 +83,9 @@ func (s *Stage) open(k *flowKey, clientIsB, partial bool, first *pendingSYN) *co
 	} else {
 		c.mark = s.here()
 	}
-	s.created++
-	c.key, c.clientIsB, c.order, c.last = *k, clientIsB, s.created, s.now
+	c.key, c.clientIsB, c.order, c.last = *k, clientIsB, frame, s.now
 	c.id = connID(s.session, k, frame)
-	c.timer.conn, c.timer.order = c, s.created
+	c.timer.conn, c.timer.order = c, frame
 	s.conns[*k], s.recent = c, c
 	s.young.push(c)
 	s.live.n++
@@ -144,11 +144,14 @@ func (s *Stage) dropPending(c *conn) {
 
 // promote opens the connection of the SYN that waited on c, which has ended.
 func (s *Stage) promote(c *conn) {
-	k, first := c.key, c.pending
+	k, last, first := c.key, c.last, c.pending
 	c.pending = nil // its mark goes on
 	clientIsB := c.clientIsB == (first.dir == bus.ClientToServer)
 	s.forget(c)
-	h := &s.open(&k, clientIsB, false, first).half[bus.ClientToServer]
+	c = s.open(&k, clientIsB, false, first)
+	c.last = last // not now: a timer may be why c ended, long after
+	s.timers.set(&c.timer, s.deadline(c))
+	h := &c.half[bus.ClientToServer]
 	h.syn, h.isn = true, first.seq
 	h.scale, h.scaled, h.window, h.seen = first.scale, true, first.window, true
 	s.setBase(h, first.seq+1)

@@ -126,9 +126,8 @@ func (s *Stage) newFragments(k packetKey) *fragments {
 		s.settle()
 		s.forgetFragments(s.oldest)
 	}
-	s.created++
 	f := &fragments{key: k, mark: s.here(), last: s.now, total: -1, timer: timer{at: -1}}
-	f.timer.fragments, f.timer.order = f, s.created
+	f.timer.fragments, f.timer.order = f, s.frame
 	s.packets[k] = f
 	if f.prev = s.newest; f.prev != nil {
 		f.prev.next = f

@@ -190,12 +190,8 @@ func traffic(rng *rand.Rand, rounds int) (frames []*bus.Record) {
 	for round := range rounds {
 		kind := rng.IntN(9)
 		port := uint16(40000 + rng.IntN(6))
-		if slices.Contains(used, port) || kind < 2 {
+		if slices.Contains(used, port) {
 			// Two ends have one connection on a five-tuple at a time.
-			//
-			// A connection whose SYN was lost, on the five-tuple of one that is
-			// remembered, is taken for its tail; a replay that never knew that
-			// one sees a new connection. This case is not exact.
 			port = uint16(41000 + round)
 		}
 		d := newDialogue(rng, port)

@@ -17,7 +17,11 @@ func (s *Stage) segment(t *wire.Segment) {
 		c.last = max(c.last, s.now)
 		if c.ended != "" {
 			if !c.startsOver(t, c.dir(fromB)) {
+				c.tail = c.tail || opens(t)
 				return
+			}
+			if c.tail {
+				s.settle()
 			}
 			s.forget(c)
 			c = nil
@@ -112,13 +116,18 @@ func (s *Stage) first(k *flowKey, t *wire.Segment, fromB bool) *conn {
 		}
 		return s.open(k, !fromB, false, nil)
 	}
-	if t.Len == 0 || isKeepAlive(t) {
+	if !opens(t) {
 		return nil
 	}
 	c := s.open(k, clientIsB(k, t, fromB), true, nil)
 	h := &c.half[c.dir(fromB)]
 	s.setBase(h, t.Seq)
 	return c
+}
+
+// opens reports whether a segment without SYN begins a connection.
+func opens(t *wire.Segment) bool {
+	return t.Flags&wire.RST == 0 && t.Len > 0 && !isKeepAlive(t)
 }
 
 // isKeepAlive knows the keep-alive of old stacks, whose one byte is garbage.

@@ -26,8 +26,7 @@ type Stage struct {
 	udp    wire.Datagram
 
 	conns      map[flowKey]*conn
-	recent     *conn // of the packet before
-	created    uint64
+	recent     *conn    // of the packet before
 	young      connList // without handshake, and flows of datagrams
 	grown      connList // the other open connections
 	ended      connList // tombstones
