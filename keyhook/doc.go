@@ -19,6 +19,8 @@
 //	OpenSSL 1.1.1 and later, BoringSSL with symbols   hooks of SSL_new, SSL_set_SSL_CTX, SSL_CTX_set_keylog_callback; the program's own callback is called after ours
 //	OpenSSL and BoringSSL, static and stripped        ssl_log_secret, found as the function that gets the key log labels
 //	GnuTLS                                            SSLKEYLOGFILE; where the program does not have it, the function that gets the labels
+//	NSS                                               SSLKEYLOGFILE if it was built so; else, and where the program does not have it, the function that gets the labels
+//	mbed TLS 2.17 to 2.28                             its key export callback, in programs that have none of their own
 //	Go crypto/tls and its forks, 1.18 and later       (*Config).writeKeyLog, found in the function table
 //	rustls                                            the vtables of NoKeyLog and KeyLogFile, found by their relocations
 //	Java JSSE                                         an agent by JAVA_TOOL_OPTIONS
@@ -31,7 +33,7 @@
 // traced already; one that the kernel does not let us trace (Yama's
 // ptrace_scope 3, another user's); a 32-bit or foreign program; an OpenSSL
 // without key log callback; a Go program older than 1.18; a rustls, BoringSSL
-// or OpenSSL whose key log was not found; NSS, mbed TLS, wolfSSL, s2n-tls and
+// OpenSSL or NSS whose key log was not found; mbed TLS 3, wolfSSL, s2n-tls and
 // LibreSSL, which give no way in; a file whose code is not in memory as it is
 // on disk; a search that took longer than 4 s; a program that was to be hooked
 // at the moment the supervisor was killed. A connection of a process without

@@ -189,20 +189,29 @@ func (b *builder) build() ([]patch, error) {
 
 func (b *builder) site(x *scan.Site, paramAt, blob uint64) error {
 	c, arch := &b.code, payload.Native
+	switch x.Kind {
+	case scan.SSLLogSecret:
+		b.put(payload.ParamCtxOff, x.CtxOff)
+		b.put(payload.ParamCBOff, x.CallbackOff)
+	case scan.GnuTLSKeyLog:
+		b.put(payload.ParamCtxOff, x.RandomOff)
+	case scan.NSSKeyLog:
+		b.put(payload.ParamCtxOff, x.RandomOff)
+		b.put(payload.ParamGet, x.Imports[0]+b.bias)
+		b.put(payload.ParamSet, x.Imports[1]+b.bias)
+	case scan.MbedTLSSetup:
+		b.put(payload.ParamCtxOff, x.CtxOff)
+		b.put(payload.ParamCBOff, x.CallbackOff)
+		if err := b.keyExport(paramAt, blob); err != nil {
+			return err
+		}
+	}
 	stub := c.Here()
-	op := operation(x)
-	if err := arch.Body(c, op, paramAt, blob); err != nil {
+	if err := arch.Body(c, operation(x), paramAt, blob); err != nil {
 		return err
 	}
 	if x.Kind == scan.RustlsKeyLog {
 		return b.vtable(x, stub)
-	}
-	if x.Kind == scan.SSLLogSecret {
-		b.put(payload.ParamCtxOff, x.CtxOff)
-		b.put(payload.ParamCBOff, x.CallbackOff)
-	}
-	if x.Kind == scan.GnuTLSKeyLog {
-		b.put(payload.ParamCtxOff, x.RandomOff)
 	}
 	skip := arch.Entry(x.Text)
 	at, text := x.Addr+b.bias+uint64(skip), x.Text[skip:]
@@ -221,6 +230,21 @@ func (b *builder) site(x *scan.Site, paramAt, blob uint64) error {
 		return payload.ErrDisplace
 	}
 	b.patches = append(b.patches, patch{at, text[:len(jump)], jump})
+	return nil
+}
+
+// keyExport lays out our key export callback for mbed TLS.
+func (b *builder) keyExport(paramAt, blob uint64) error {
+	c, arch := &b.code, payload.Native
+	b.put(payload.ParamGet, c.Here())
+	c.Append([]byte(payload.LabelMaster)...)
+	c.Align(16)
+	b.put(payload.ParamCallback, c.Here())
+	if err := arch.Body(c, payload.OpMbedKeys, paramAt, blob); err != nil {
+		return err
+	}
+	arch.Return(c)
+	c.Align(16)
 	return nil
 }
 
@@ -256,6 +280,10 @@ func operation(x *scan.Site) uint32 {
 		return payload.OpRustlsLog
 	case scan.GnuTLSKeyLog:
 		return payload.OpGnuTLS
+	case scan.NSSKeyLog:
+		return payload.OpNSS
+	case scan.MbedTLSSetup:
+		return payload.OpMbedSetup
 	}
 	switch x.Name {
 	case scan.SSLNew:

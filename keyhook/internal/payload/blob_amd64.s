@@ -30,7 +30,68 @@ TEXT ·blob(SB), NOSPLIT|NOFRAME, $0-0
 	JEQ  boring
 	CMPQ R14, $8
 	JEQ  gnutls
+	CMPQ R14, $9
+	JEQ  nss
+	CMPQ R14, $10
+	JEQ  mbed
+	CMPQ R14, $11
+	JEQ  mbedkey
 	RET
+
+	// NSS' ssl3_RecordKeyLog(DI=socket, SI=label, DX=PK11SymKey), by
+	// PK11_ExtractKeyValue(key) and PK11_GetKeyData(key), a SECItem {type, data, len}
+nss:
+	MOVQ SP, BP
+	ANDQ $~15, SP
+	MOVQ DI, R13
+	MOVQ SI, R12
+	MOVQ DX, BX
+	MOVQ DX, DI
+	MOVQ 8(R15), AX
+	MOVQ 0(AX), AX     // by the library's own import
+	CALL AX
+	TESTL AX, AX
+	JNE  ensured
+	MOVQ BX, DI
+	MOVQ 16(R15), AX
+	MOVQ 0(AX), AX
+	CALL AX
+	TESTQ AX, AX
+	JEQ  ensured
+	MOVQ 8(AX), R9
+	MOVL 16(AX), R10
+	MOVQ BP, SP
+	MOVQ R13, DI
+	MOVQ R12, BX
+	XORL CX, CX
+	JMP  glen
+
+	// mbedtls_ssl_setup(DI=ssl, SI=configuration): put our key export in
+	// unless the app has one.
+mbed:
+	TESTQ SI, SI
+	JEQ  out
+	MOVQ SI, AX
+	ADDQ 40(R15), AX   // &conf->f_export_keys_ext
+	ADDQ 48(R15), SI   // &conf->f_export_keys
+	MOVQ 0(AX), CX
+	ORQ  0(SI), CX
+	JNE  out
+	MOVQ 32(R15), CX
+	MOVQ CX, 0(AX)
+	RET
+
+	// Our key export(DI=p, SI=master secret, .., 136(SP)=client random, ..), which
+	// returns 0.
+mbedkey:
+	MOVQ $0, 120(SP)
+	MOVQ SI, R9
+	MOVL $48, R10
+	MOVQ 136(SP), DI
+	MOVL $32, SI
+	MOVQ 8(R15), BX    // "CLIENT_RANDOM"
+	MOVL $13, CX
+	JMP  emit
 
 	// GnuTLS' (DI=session, SI=label, DX,CX secret)
 gnutls:

@@ -25,7 +25,61 @@ TEXT ·blob(SB), NOSPLIT|NOFRAME, $0-0
 	BEQ  boring
 	CMP  $8, R20
 	BEQ  gnutls
+	CMP  $9, R20
+	BEQ  nss
+	CMP  $10, R20
+	BEQ  mbed
+	CMP  $11, R20
+	BEQ  mbedkey
 	JMP  (R21)
+
+	// NSS' ssl3_RecordKeyLog(R0=socket, R1=label, R2=PK11SymKey)
+nss:
+	MOVD R0, R23
+	MOVD R1, R24
+	MOVD R2, R25
+	MOVD R2, R0
+	MOVD 8(R19), R9
+	MOVD (R9), R9
+	CALL (R9)          // PK11_ExtractKeyValue
+	CBNZW R0, out
+	MOVD R25, R0
+	MOVD 16(R19), R9
+	MOVD (R9), R9
+	CALL (R9)          // PK11_GetKeyData: SECItem {type, data, len}
+	CBZ  R0, out
+	MOVD 8(R0), R6
+	MOVWU 16(R0), R7
+	MOVD R23, R0
+	MOVD R24, R1
+	MOVD $0, R2
+	B    glen
+
+	// mbedtls_ssl_setup(R0=ssl, R1=configuration)
+mbed:
+	CBZ  R1, out
+	MOVD 40(R19), R9
+	ADD  R9, R1, R9    // &conf->f_export_keys_ext
+	MOVD 48(R19), R10
+	ADD  R10, R1, R10  // &conf->f_export_keys
+	MOVD (R9), R11
+	MOVD (R10), R12
+	ORR  R11, R12, R11
+	CBNZ R11, out
+	MOVD 32(R19), R11
+	MOVD R11, (R9)
+	JMP  (R21)
+
+	// Our key export(R0=p, R1=master secret, .., R6=client random, ..)
+mbedkey:
+	MOVD ZR, 0(RSP)    // it returns 0
+	MOVD R6, R3
+	MOVD $32, R4
+	MOVD R1, R6
+	MOVD $48, R7
+	MOVD 8(R19), R1    // "CLIENT_RANDOM"
+	MOVD $13, R2
+	B    emit
 
 	// GnuTLS' (R0=session, R1=label, R2,R3 secret)
 gnutls:

@@ -15,26 +15,29 @@ import (
 
 // Operations of the blob.
 const (
-	OpEmit         = 1 // a Go function (c, label string, clientRandom, secret []byte)
-	OpSSLNew       = 2 // SSL_new(ctx)
-	OpSetSSLCtx    = 3 // SSL_set_SSL_CTX(ssl, ctx)
-	OpSetCallback  = 4 // SSL_CTX_set_keylog_callback(ctx, cb)
-	OpCallback     = 5 // our keylog callback (ssl, line)
-	OpRustlsLog    = 6 // rustls KeyLog::log(self, label, clientRandom, secret)
-	OpSSLLogSecret = 7 // ssl_log_secret(ssl, ...)
-	OpGnuTLS       = 8 // _gnutls_call_keylog_func(session, label, secret, size)
+	OpEmit         = 1  // a Go function (c, label string, clientRandom, secret []byte)
+	OpSSLNew       = 2  // SSL_new(ctx)
+	OpSetSSLCtx    = 3  // SSL_set_SSL_CTX(ssl, ctx)
+	OpSetCallback  = 4  // SSL_CTX_set_keylog_callback(ctx, cb)
+	OpCallback     = 5  // our keylog callback (ssl, line)
+	OpRustlsLog    = 6  // rustls KeyLog::log(self, label, clientRandom, secret)
+	OpSSLLogSecret = 7  // ssl_log_secret(ssl, ...)
+	OpGnuTLS       = 8  // _gnutls_call_keylog_func(session, label, secret, size)
+	OpNSS          = 9  // ssl3_RecordKeyLog(socket, label, PK11SymKey)
+	OpMbedSetup    = 10 // mbedtls_ssl_setup(ssl, conf)
+	OpMbedKeys     = 11 // our mbedtls_ssl_export_keys_ext_t
 )
 
 // Offsets in the parameter block. A table of TableEntries pairs {SSL_CTX, the
 // app's own callback} follows at TableAt where the operations need one.
 const (
 	ParamRing     = 0
-	ParamGet      = 8  // SSL_CTX_get_keylog_callback
-	ParamSet      = 16 // SSL_CTX_set_keylog_callback behind our hook
+	ParamGet      = 8  // SSL_CTX_get_keylog_callback; OpNSS: pointer to PK11_ExtractKeyValue; OpMbedKeys: LabelMaster
+	ParamSet      = 16 // SSL_CTX_set_keylog_callback behind our hook; OpNSS: pointer to PK11_GetKeyData
 	ParamGetCtx   = 24 // SSL_get_SSL_CTX; 0: by the offsets
 	ParamCallback = 32 // ours
-	ParamCtxOff   = 40 // offset of ssl->ctx; OpGnuTLS: of the client random in the session
-	ParamCBOff    = 48 // offset of ctx->keylog_callback
+	ParamCtxOff   = 40 // offset of ssl->ctx; OpGnuTLS, OpNSS: of the client random; OpMbedSetup: of conf->f_export_keys_ext
+	ParamCBOff    = 48 // offset of ctx->keylog_callback; OpMbedSetup: of conf->f_export_keys
 	ParamImage    = 56 // u32
 	ParamFlags    = 60 // u32
 	ParamSize     = 64
@@ -44,6 +47,9 @@ const (
 	FlagAskIDs    = 1    // getpid and gettid may be called
 	FlagNoChain   = 2    // the app's own callbacks could not be called: leave them in place
 )
+
+// LabelMaster is the label of a TLS 1.2 master secret.
+const LabelMaster = "CLIENT_RANDOM"
 
 // Errors of the generators. In each case the function is not to be hooked.
 var (

@@ -121,13 +121,13 @@ var (
 	}[runtime.GOARCH]
 )
 
-// fromGo appends a function that passes two arguments on to a C function. It
+// fromGo appends a function that passes three arguments on to a C function. It
 // keeps what Go expects to be kept.
 func (l *lab) fromGo(c uint64) uint64 {
 	l.code.Align(16)
 	fn := l.code.Here()
 	if runtime.GOARCH == "amd64" {
-		l.code.Append(0x48, 0x89, 0xc7, 0x48, 0x89, 0xde) // mov rdi, rax; mov rsi, rbx
+		l.code.Append(0x48, 0x89, 0xc7, 0x48, 0x89, 0xde, 0x48, 0x89, 0xca) // mov rdi, rax; mov rsi, rbx; mov rdx, rcx
 		if err := l.code.branch(c, 0xe9); err != nil {
 			l.t.Fatal(err)
 		}
@@ -192,15 +192,9 @@ func TestRunCallback(t *testing.T) {
 	l.code.Align(16)
 	param, p := l.state()
 	put := func(o int, v uint64) { binary.LittleEndian.PutUint64(p[o:], v) }
-	raw := func(b []byte) uint64 {
-		l.code.Align(16)
-		a := l.code.Here()
-		l.code.Append(b...)
-		return a
-	}
-	put(ParamGet, raw(getWord))
-	put(ParamGetCtx, raw(getFirst))
-	theirs := raw(count)
+	put(ParamGet, l.raw(getWord))
+	put(ParamGetCtx, l.raw(getFirst))
+	theirs := l.raw(count)
 	l.code.Align(16)
 	ours := l.code.Here()
 	put(ParamCallback, ours)
@@ -258,5 +252,119 @@ func TestRunCallback(t *testing.T) {
 	connect(c, 0)
 	if c.callback != theirs {
 		t.Errorf("callback %#x, want theirs: it could not be chained to", c.callback)
+	}
+}
+
+// raw appends machine code and returns its address.
+func (l *lab) raw(code []byte) uint64 {
+	l.code.Align(16)
+	a := l.code.Here()
+	l.code.Append(code...)
+	return a
+}
+
+// TestRunNSS stands in for NSS: a key {item}, which PK11_GetKeyData returns, an
+// item {type, data, length}, and a socket with the client random at 16.
+func TestRunNSS(t *testing.T) {
+	l := newLab(t)
+	blob := l.raw(Blob())
+	param, p := l.state()
+	put := func(o int, v uint64) { binary.LittleEndian.PutUint64(p[o:], v) }
+	ok, getData := l.raw(map[string][]byte{ // return 0
+		"amd64": {0x31, 0xc0, 0xc3},
+		"arm64": {0x00, 0x00, 0x80, 0xd2, 0xc0, 0x03, 0x5f, 0xd6},
+	}[runtime.GOARCH]), l.raw(getFirst)
+	const extractAt, dataAt = 512, 520 // the imports
+	put(extractAt, ok)
+	put(dataAt, getData)
+	put(ParamGet, param+extractAt)
+	put(ParamSet, param+dataAt)
+	put(ParamCtxOff, 16)
+	l.code.Align(16)
+	fn, _ := l.hooked(OpNSS, param, blob, nothing)
+	record := l.fromGo(fn)
+	l.flush()
+	type item struct {
+		_    uint32
+		data *byte
+		len  uint32
+	}
+	type key struct{ item *item }
+	type socket struct {
+		_      [16]byte
+		random [32]byte
+	}
+	log := function[func(s *socket, label *byte, k *key)](record)
+	secret := []byte{1, 2, 3}
+	s := &socket{random: [32]byte{0: 0xaa}}
+	label := []byte("CLIENT_RANDOM\x00")
+	log(s, &label[0], &key{&item{data: &secret[0], len: 3}})
+	if recs, want := l.take(), fmt.Sprintf("CLIENT_RANDOM %x 010203", s.random); len(recs) != 1 || recs[0].Line != want {
+		t.Errorf("%+v, want %s", recs, want)
+	}
+	log(s, &label[0], &key{}) // its value is not to be had
+	if recs := l.take(); len(recs) != 0 {
+		t.Errorf("%+v of a key without a value", recs)
+	}
+	put(extractAt, getData) // which is not 0
+	log(s, &label[0], &key{&item{data: &secret[0], len: 3}})
+	if recs := l.take(); len(recs) != 0 {
+		t.Errorf("%+v of a key that cannot be exported", recs)
+	}
+}
+
+// TestRunMbedTLS goes the way of a configuration {-, f_export_keys, f_export_keys_ext}.
+func TestRunMbedTLS(t *testing.T) {
+	l := newLab(t)
+	blob := l.raw(Blob())
+	param, p := l.state()
+	put := func(o int, v uint64) { binary.LittleEndian.PutUint64(p[o:], v) }
+	put(ParamGet, l.raw([]byte(LabelMaster)))
+	put(ParamCBOff, 8)
+	put(ParamCtxOff, 16)
+	ours := l.raw(nil)
+	put(ParamCallback, ours)
+	if err := Native.Body(&l.code, OpMbedKeys, param, blob); err != nil {
+		t.Fatal(err)
+	}
+	Native.Return(&l.code)
+	l.code.Align(16)
+	fn, _ := l.hooked(OpMbedSetup, param, blob, nothing)
+	setupC := l.fromGo(fn)
+	l.code.Align(16)
+	exportC := l.code.Here() // (p, master secret, client random), which is the seventh argument
+	if runtime.GOARCH == "amd64" {
+		l.code.Append(0x48, 0x89, 0xc7, 0x48, 0x89, 0xde, 0x51) // mov rdi, rax; mov rsi, rbx; push rcx
+		if err := l.code.branch(ours, 0xe8); err != nil {
+			t.Fatal(err)
+		}
+		l.code.Append(0x59, 0xc3) // pop rcx; ret
+	} else {
+		l.code.Append(0xe6, 0x03, 0x02, 0xaa) // mov x6, x2
+		if err := l.code.b(opB, ours); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.flush()
+	type config struct{ _, old, ext uint64 }
+	setup := function[func(ssl uintptr, c *config)](setupC)
+	export := function[func(p uintptr, secret, random *byte) uintptr](exportC)
+	for _, c := range []struct{ before, want config }{
+		{config{}, config{ext: ours}},
+		{config{ext: ours}, config{ext: ours}},
+		{config{ext: 5}, config{ext: 5}}, // the program's own
+		{config{old: 5}, config{old: 5}},
+	} {
+		conf := c.before
+		if setup(1, &conf); conf != c.want {
+			t.Errorf("%+v became %+v, want %+v", c.before, conf, c.want)
+		}
+	}
+	secret, random := bytes.Repeat([]byte{7}, 48), bytes.Repeat([]byte{8}, 32)
+	if got := export(9, &secret[0], &random[0]); got != 0 {
+		t.Errorf("the export returned %d", got)
+	}
+	if recs, want := l.take(), fmt.Sprintf("CLIENT_RANDOM %x %x", random, secret); len(recs) != 1 || recs[0].Line != want {
+		t.Errorf("%+v, want %s", recs, want)
 	}
 }

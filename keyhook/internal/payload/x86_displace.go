@@ -17,11 +17,11 @@ func (AMD64) Displaced(c *Code, addr uint64, text []byte) (int, error) {
 			return 0, fmt.Errorf("%w: function of %d bytes", ErrDisplace, len(text))
 		}
 		if ended {
-			// Only padding may follow in the place of the jump.
-			if b := text[n]; b != 0xcc && b != 0x90 && b != 0x00 {
+			p := padding(text[n:])
+			if p == 0 {
 				return 0, fmt.Errorf("%w: function of %d bytes", ErrDisplace, n)
 			}
-			n++
+			n += p
 			continue
 		}
 		in, err := x86asm.Decode(text[n:], 64)
@@ -42,6 +42,18 @@ func (AMD64) Displaced(c *Code, addr uint64, text []byte) (int, error) {
 		}
 	}
 	return n, nil
+}
+
+// padding is the length of the next piece of padding between functions; 0 if
+// there is something else.
+func padding(text []byte) int {
+	if b := text[0]; b == 0xcc || b == 0x90 || b == 0x00 {
+		return 1
+	}
+	if in, err := x86asm.Decode(text, 64); err == nil && in.Op == x86asm.NOP {
+		return in.Len
+	}
+	return 0
 }
 
 // moveX86 appends the instruction b, which stands at pc; start is where the

@@ -17,8 +17,6 @@ var named = []struct {
 	prefix, library, mechanism, reason string
 	covered                            bool
 }{
-	{"libssl3.so", "nss", SSLKeyLogFile, "NSS writes its secrets to SSLKEYLOGFILE if it was built so, which Debian's is not.", false},
-	{"libmbedtls.so", "mbedtls", "", "No way into mbed TLS is known here; it has no key log of its own.", false},
 	{"libwolfssl.so", "wolfssl", "", "No way into wolfSSL is known here; its key log exists only in special builds.", false},
 	{"libs2n.so", "s2n", "", "No way into s2n-tls is known here.", false},
 	{"libtls.so", "libressl", "", "LibreSSL has no key log callback.", false},

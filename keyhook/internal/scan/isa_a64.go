@@ -31,17 +31,14 @@ func (a64) goPrologue(text []byte) (int, bool) {
 	return 0, false
 }
 
+// storedOffset: str x1, [x0, #off].
+func (a64) storedOffset(text []byte) (uint64, bool) {
+	w := a64Words(text)[0]
+	return uint64(w>>10&0xfff) * 8, w&0xffc003ff == 0xf9000001
+}
+
 // setterOffset: str x1, [x0, #off]; ret.
-func (a64) setterOffset(text []byte) (uint64, bool) {
-	if len(text) >= 4 && le.Uint32(text) == 0xd503245f { // bti c
-		text = text[4:]
-	}
-	if len(text) < 8 || le.Uint32(text[4:]) != 0xd65f03c0 {
-		return 0, false
-	}
-	w := le.Uint32(text)
-	if w&0xffc003ff != 0xf9000001 {
-		return 0, false
-	}
-	return uint64(w>>10&0xfff) * 8, true
+func (a a64) setterOffset(text []byte) (uint64, bool) {
+	off, ok := a.storedOffset(text)
+	return off, ok && a64Words(text)[1] == a64Ret
 }

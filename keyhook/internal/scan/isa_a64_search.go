@@ -3,7 +3,11 @@ package scan
 // The search of stripped libraries is not made for arm64 yet; symbols, Go's
 // function table and rustls' vtables are.
 
-func (a64) labelCalls([]byte, uint64, bool, map[uint64]string, func(string, uint64)) {}
+func (a64) labelCalls([]byte, uint64, bool, int, map[uint64]string, func(string, uint64)) {}
+
+func (a64) calls([]byte, uint64, uint64) bool { return false }
+
+func (a64) copiedRandom([]byte) (uint64, bool) { return 0, false }
 
 func (a64) callbackOffsets(*file, uint64) (ctx, callback uint64, ok bool) { return 0, 0, false }
 

@@ -41,11 +41,17 @@ func (x86) goPrologue(text []byte) (int, bool) {
 
 var endbr64 = []byte{0xf3, 0x0f, 0x1e, 0xfa}
 
-// setterOffset: mov [rdi+off32], rsi; ret.
-func (x86) setterOffset(text []byte) (uint64, bool) {
+// storedOffset: mov [rdi+off32], rsi.
+func (x86) storedOffset(text []byte) (uint64, bool) {
 	text = bytes.TrimPrefix(text, endbr64)
-	if len(text) < 8 || !bytes.HasPrefix(text, []byte{0x48, 0x89, 0xb7}) || text[7] != 0xc3 {
+	if len(text) < 8 || !bytes.HasPrefix(text, []byte{0x48, 0x89, 0xb7}) {
 		return 0, false
 	}
 	return uint64(le.Uint32(text[3:])), true
+}
+
+// setterOffset: mov [rdi+off32], rsi; ret.
+func (x x86) setterOffset(text []byte) (uint64, bool) {
+	off, ok := x.storedOffset(text)
+	return off, ok && bytes.TrimPrefix(text, endbr64)[7] == 0xc3
 }

@@ -11,8 +11,14 @@ import (
 // argument and the call.
 const callDistance = 8
 
-// labelCalls: lea rsi, [rip+d], or mov esi, imm32 without PIE.
-func (x86) labelCalls(text []byte, addr uint64, absolute bool, labels map[uint64]string, found func(string, uint64)) {
+// argumentLoads are lea R, [rip+d], and mov R, imm32 as it is without PIE, for
+// the register of an argument.
+var argumentLoads = map[int]struct{ lea, mov []byte }{
+	2: {[]byte{0x48, 0x8d, 0x35}, []byte{0xbe}},       // rsi
+	5: {[]byte{0x4c, 0x8d, 0x05}, []byte{0x41, 0xb8}}, // r8
+}
+
+func (x86) labelCalls(text []byte, addr uint64, absolute bool, arg int, labels map[uint64]string, found func(string, uint64)) {
 	each := func(op []byte, target func(o int) uint64) {
 		for o := 0; ; {
 			i := bytes.Index(text[o:], op)
@@ -27,9 +33,9 @@ func (x86) labelCalls(text []byte, addr uint64, absolute bool, labels map[uint64
 			}
 		}
 	}
-	each([]byte{0x48, 0x8d, 0x35}, func(o int) uint64 { return addr + uint64(o+4) + uint64(int64(int32(le.Uint32(text[o:])))) })
+	each(argumentLoads[arg].lea, func(o int) uint64 { return addr + uint64(o+4) + uint64(int64(int32(le.Uint32(text[o:])))) })
 	if absolute {
-		each([]byte{0xbe}, func(o int) uint64 { return uint64(le.Uint32(text[o:])) })
+		each(argumentLoads[arg].mov, func(o int) uint64 { return uint64(le.Uint32(text[o:])) })
 	}
 }
 
@@ -48,6 +54,50 @@ func nextCall(text []byte, pc uint64) (uint64, bool) {
 		}
 	}
 	return 0, false
+}
+
+func (x86) calls(text []byte, addr, fn uint64) bool {
+	for len(text) > 0 {
+		in, err := x86asm.Decode(text[:min(len(text), 16)], 64)
+		if err != nil {
+			return false
+		}
+		addr += uint64(in.Len)
+		text = text[in.Len:]
+		if r, ok := in.Args[0].(x86asm.Rel); ok && in.Op == x86asm.CALL && addr+uint64(int64(r)) == fn {
+			return true
+		}
+	}
+	return false
+}
+
+// copiedRandom: four loads of 16 bytes from one base.
+func (x86) copiedRandom(text []byte) (uint64, bool) {
+	var base x86asm.Reg
+	var loads []int64
+	for len(text) > 0 && len(loads) < 4 {
+		in, err := x86asm.Decode(text[:min(len(text), 16)], 64)
+		if err != nil {
+			return 0, false
+		}
+		text = text[in.Len:]
+		m, isMem := in.Args[1].(x86asm.Mem)
+		if !isMem || in.MemBytes != 16 || m.Base == x86asm.RSP || m.Base == x86asm.RIP || m.Index != 0 || m.Segment != 0 {
+			continue
+		}
+		if len(loads) > 0 && m.Base != base {
+			return 0, false
+		}
+		base = m.Base
+		loads = append(loads, m.Disp)
+	}
+	if len(loads) < 4 {
+		return 0, false
+	}
+	first, second := min(loads[0], loads[1]), min(loads[2], loads[3])
+	pair := func(a, b, low int64) bool { return a+b == 2*low+16 }
+	ok := pair(loads[0], loads[1], first) && pair(loads[2], loads[3], second) && (second == first+32 || second == first-32) && first > 0
+	return uint64(first), ok
 }
 
 // callbackOffsets: with ssl in S, mov R, [S+ctx] and then cmp qword [R+cb], 0

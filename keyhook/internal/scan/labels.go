@@ -75,30 +75,36 @@ func labelAddrs(f *file) map[uint64]string {
 	return addrs
 }
 
-// labelReceiver is the function that gets most labels, 0 if none gets enough
-// or two get equally many.
-func labelReceiver(f *file, m isa) uint64 {
-	addrs := labelAddrs(f)
-	if len(addrs) < minVotes {
-		return 0
-	}
-	votes := map[uint64]map[string]bool{}
+// labelReceiver is the function whose second argument is most labels.
+func labelReceiver(f *file, m isa) uint64 { return mostLabels(f, m, 2, labelAddrs(f)) }
+
+// eachLabelCall reports the calls that get a label as an argument, 1 being the
+// first.
+func eachLabelCall(f *file, m isa, arg int, addrs map[uint64]string, found func(label string, fn uint64)) {
 	for i := range f.segments {
 		s := &f.segments[i]
 		if s.kind != uint32(elf.PT_LOAD) || s.flags&uint32(elf.PF_X) == 0 {
 			continue
 		}
-		text, err := f.read(s.off, s.filesz)
-		if err != nil {
-			continue
+		if text, err := f.read(s.off, s.filesz); err == nil {
+			m.labelCalls(text, s.addr, f.kind == elf.ET_EXEC, arg, addrs, found)
 		}
-		m.labelCalls(text, s.addr, f.kind == elf.ET_EXEC, addrs, func(label string, fn uint64) {
-			if votes[fn] == nil {
-				votes[fn] = map[string]bool{}
-			}
-			votes[fn][label] = true
-		})
 	}
+}
+
+// mostLabels is the function that gets most labels as an argument, 0 if none
+// gets enough or two get equally many.
+func mostLabels(f *file, m isa, arg int, addrs map[uint64]string) uint64 {
+	if len(addrs) < minVotes {
+		return 0
+	}
+	votes := map[uint64]map[string]bool{}
+	eachLabelCall(f, m, arg, addrs, func(label string, fn uint64) {
+		if votes[fn] == nil {
+			votes[fn] = map[string]bool{}
+		}
+		votes[fn][label] = true
+	})
 	var best uint64
 	most, tie := 0, false
 	for fn, v := range votes {

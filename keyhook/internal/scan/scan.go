@@ -20,6 +20,8 @@ const (
 	SSLLogSecret                  // ssl_log_secret of BoringSSL and OpenSSL, by the labels it gets
 	RustlsKeyLog                  // the vtable of rustls' NoKeyLog, or of its KeyLogFile
 	GnuTLSKeyLog                  // GnuTLS' internal _gnutls_call_keylog_func, by the labels it gets
+	NSSKeyLog                     // NSS' internal ssl3_RecordKeyLog, by the labels it gets
+	MbedTLSSetup                  // mbedtls_ssl_setup, where ours becomes the key export
 )
 
 // Site is one place to hook.
@@ -29,9 +31,10 @@ type Site struct {
 	Addr uint64 // link-time virtual address
 	Text []byte // from there to the function's end, as far as that is known
 
-	CtxOff, CallbackOff uint64 // SSLLogSecret: of ssl->ctx and ctx->keylog_callback
-	RandomOff           uint64 // GnuTLSKeyLog: of the session's client random
-	Slots               []Slot // RustlsKeyLog: log, and will_log of the empty key log
+	CtxOff, CallbackOff uint64    // SSLLogSecret: of ssl->ctx and ctx->keylog_callback; MbedTLSSetup: of conf->f_export_keys_ext and f_export_keys
+	RandomOff           uint64    // GnuTLSKeyLog, NSSKeyLog: of the session's client random
+	Imports             [2]uint64 // NSSKeyLog: of the pointers to PK11_ExtractKeyValue and PK11_GetKeyData
+	Slots               []Slot    // RustlsKeyLog: log, and will_log of the empty key log
 }
 
 // Slot is a code pointer in the image.
@@ -132,7 +135,7 @@ func IsNotELF(err error) bool { return errors.Is(err, errNotELF) }
 // library, and Sites or Reason with it.
 type finder func(f *file, m isa, res *Result)
 
-var finders = []finder{findGo, findOpenSSL, findGnuTLS, findRustls, findLabels}
+var finders = []finder{findGo, findOpenSSL, findGnuTLS, findNSS, findMbedTLS, findRustls, findLabels}
 
 // Stateful reports whether the hooks remember the program's own callbacks.
 func (r *Result) Stateful() bool {

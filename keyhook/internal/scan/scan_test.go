@@ -68,6 +68,10 @@ func TestShared(t *testing.T) {
 	}{
 		{"/usr/lib/x86_64-linux-gnu/libssl.so.3", "openssl", 3},
 		{"/usr/lib/x86_64-linux-gnu/libgnutls.so.30", "gnutls", 1},
+		{"/usr/lib/x86_64-linux-gnu/libssl3.so", "nss", 1},
+		{"/usr/lib/firefox-esr/libssl3.so", "nss", 1},
+		{"/usr/lib/x86_64-linux-gnu/libmbedtls.so.14", "mbedtls", 1},
+		{"/usr/lib/x86_64-linux-gnu/libwolfssl.so.35", "wolfssl", 0},
 		{"/usr/lib/x86_64-linux-gnu/libc.so.6", "", 0},
 		{"/usr/bin/node", "openssl", 3},
 	} {
