@@ -40,15 +40,18 @@ standard input. TLS is decrypted with the secrets in the file and those of --key
 			if err != nil {
 				return errors.Join(err, s.Close())
 			}
-			defer in.Close()
+			bar := read.NewProgress(in, t)
+			defer bar.Close()
 			if !c.Flags().Changed("devtools") {
-				err := read.Decode(in, keyLogs, s.Process)
+				err := read.Decode(bar, keyLogs, s.Process)
+				bar.Finish()
 				return errors.Join(err, s.Close())
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return serve(ctx, t, devtools, args[0], func(process func(*bus.Record)) error {
-				err := read.Decode(in, keyLogs, func(r *bus.Record) error {
+				defer bar.Finish()
+				err := read.Decode(bar, keyLogs, func(r *bus.Record) error {
 					process(r)
 					return s.Process(r)
 				})

@@ -18,15 +18,25 @@ import (
 
 // Terminal prints lines, whole ones, from any goroutine.
 type Terminal struct {
-	mu    sync.Mutex
-	w     io.Writer
-	quiet bool // only Say
-	color bool
+	mu     sync.Mutex
+	w      io.Writer
+	quiet  bool // only Say
+	color  bool
+	width  func() int // of the terminal in cells; 0: w is no terminal
+	status string     // stands below the last line
 }
 
 // New prints to f; colours are for terminals, and NO_COLOR turns them off.
 func New(f *os.File, quiet bool) *Terminal {
-	return &Terminal{w: f, quiet: quiet, color: xterm.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+	t := &Terminal{w: f, quiet: quiet, width: func() int { return 0 }}
+	if fd := int(f.Fd()); xterm.IsTerminal(fd) && os.Getenv("TERM") != "dumb" {
+		t.color = os.Getenv("NO_COLOR") == ""
+		t.width = func() int {
+			w, _, _ := xterm.GetSize(fd)
+			return w
+		}
+	}
+	return t
 }
 
 // Line is one finished exchange.
@@ -100,9 +110,29 @@ func (t *Terminal) Note(format string, a ...any) {
 	}
 }
 
+// Status replaces the line that stands below all others, of cells of one width
+// each; "" takes it away. Nothing is printed where there is no terminal.
+func (t *Terminal) Status(s string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w := t.width(); w == 0 || t.quiet {
+		return
+	} else if r := []rune(s); len(r) >= w {
+		s = string(r[:w-1]) // the last cell would wrap
+	}
+	t.status = s
+	io.WriteString(t.w, eraseLine+s)
+}
+
+// eraseLine goes to the beginning of the line and empties it (ECMA-48, EL).
+const eraseLine = "\r\x1b[K"
+
 func (t *Terminal) print(s string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.status != "" {
+		s = eraseLine + s + t.status
+	}
 	io.WriteString(t.w, s)
 }
 

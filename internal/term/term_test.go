@@ -49,6 +49,18 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
+func TestStatusStaysBelow(t *testing.T) {
+	var out strings.Builder
+	term := &Terminal{w: &out, width: func() int { return 8 }}
+	term.Status("reading 42 %")
+	term.Say("a line")
+	term.Status("")
+	term.Say("the end")
+	if want := "\r\x1b[Kreading\r\x1b[Kclipper: a line\nreading\r\x1b[Kclipper: the end\n"; out.String() != want {
+		t.Errorf("got %q\nwant %q", out.String(), want)
+	}
+}
+
 func TestSizeAndDuration(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 999_949: "999.9 kB", 999_950: "1.0 MB", 23_400_000: "23.4 MB", 1 << 63: "9223.4 PB"} {
 		if got := Size(n); got != want {
