@@ -128,15 +128,20 @@ func (s *Stage) newFragments(k packetKey) *fragments {
 	}
 	f := &fragments{key: k, mark: s.here(), last: s.now, total: -1, timer: timer{at: -1}}
 	f.timer.fragments, f.timer.order = f, s.frame
-	s.packets[k] = f
+	s.link(f)
+	s.timers.set(&f.timer, after(f.last, fragmentAge))
+	return f
+}
+
+// link makes f the newest packet.
+func (s *Stage) link(f *fragments) {
+	s.packets[f.key] = f
 	if f.prev = s.newest; f.prev != nil {
 		f.prev.next = f
 	} else {
 		s.oldest = f
 	}
 	s.newest = f
-	s.timers.set(&f.timer, after(f.last, fragmentAge))
-	return f
 }
 
 func (s *Stage) dropPieces(f *fragments) {
