@@ -11,7 +11,10 @@ const (
 	ProcExit   ProcType = "exit"   //
 	ProcHook   ProcType = "hook"   // Library, Mechanism, State, Reason
 	ProcSocket ProcType = "socket" // Transport, Local, Remote: PID opened this connection
-	ProcEOS    ProcType = "eos"    // this writer is done
+	// ProcBlocked: Transport, Local, Remote: this connection was refused or cut
+	// because DevTools blocks its host.
+	ProcBlocked ProcType = "blocked"
+	ProcEOS     ProcType = "eos" // this writer is done
 )
 
 // Hook states.

@@ -39,6 +39,9 @@ func netdWithOwners(path string) int {
 		b, _ := json.Marshal(e)
 		f.Write(append(b, '\n'))
 	}
+	if socket := os.Getenv(conditionsEnv); socket != "" {
+		o.Conditions = func(apply func(bus.Conditions) error) { serveConditions(socket, apply) }
+	}
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer cancel()
 	if err := netd.Run(ctx, o); err != nil {

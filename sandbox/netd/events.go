@@ -15,8 +15,9 @@ import (
 // events publishes the owners of flows on the bus. It connects beside the
 // packets, which do not wait for it.
 type events struct {
-	c    chan bus.ProcEvent
-	done chan error
+	c     chan bus.ProcEvent
+	apply chan func(bus.Conditions) error
+	done  chan error
 }
 
 const eventQueue = 4096
@@ -26,7 +27,7 @@ func openEvents() *events {
 	if os.Getenv(natsbus.AccessEnv) == "" {
 		return nil
 	}
-	e := &events{c: make(chan bus.ProcEvent, eventQueue), done: make(chan error, 1)}
+	e := &events{c: make(chan bus.ProcEvent, eventQueue), apply: make(chan func(bus.Conditions) error, 1), done: make(chan error, 1)}
 	go func() {
 		err := e.run(context.Background())
 		for range e.c { // whatever failed, the network goes on
@@ -46,6 +47,11 @@ func (e *events) run(ctx context.Context) error {
 		return fmt.Errorf("netd: %w", err)
 	}
 	defer b.Close()
+	go func() {
+		if err := b.ObeyConditions(<-e.apply); err != nil { // the network is as it is without
+			fmt.Fprintln(os.Stderr, "clipper netd:", err)
+		}
+	}()
 	p, err := b.OpenPublisher(ctx, bus.Proc, bus.ProcNetd)
 	if err != nil {
 		return fmt.Errorf("netd: %w", err)
@@ -64,6 +70,9 @@ func (e *events) run(ctx context.Context) error {
 	}
 	return p.Close(ctx)
 }
+
+// obey takes the function that puts conditions in force.
+func (e *events) obey(apply func(bus.Conditions) error) { e.apply <- apply }
 
 func (e *events) publish(ev bus.ProcEvent) { e.c <- ev }
 

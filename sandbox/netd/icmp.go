@@ -22,8 +22,8 @@ const (
 	icmp6Echo        = 128
 	icmp6EchoReply   = 129
 
-	net4Unreachable, host4Unreachable, port4Unreachable, prohibited4 = 0, 1, 3, 13
-	noRoute6, prohibited6, address6Unreachable, port6Unreachable     = 0, 1, 3, 4
+	net4Unreachable, host4Unreachable, port4Unreachable, netProhibited4, prohibited4 = 0, 1, 3, 9, 13
+	noRoute6, prohibited6, address6Unreachable, port6Unreachable                     = 0, 1, 3, 4
 )
 
 // takeICMP handles every ICMP packet of the sandbox.
@@ -34,6 +34,10 @@ func (n *nat) takeICMP(p *packet, vnet []byte) {
 		return
 	}
 	if t := p.body()[0]; p.transport == unix.IPPROTO_ICMP && t == icmp4Echo && dst.Is4() || p.transport == unix.IPPROTO_ICMPV6 && t == icmp6Echo {
+		if n.shape.offline() {
+			n.sendUnreachable(p, unix.ENETUNREACH)
+			return
+		}
 		n.echo.fromSandbox(p)
 	}
 }
@@ -73,6 +77,21 @@ func (n *nat) sendUnreachable(p *packet, errno unix.Errno) {
 	}
 	typ, code := unreachable(p.dst.Addr().Is4(), errno)
 	n.sendICMPError(p, from, typ, code, 0)
+}
+
+// sendProhibited is sendUnreachable with the codes for what an administrator
+// prohibits, which a kernel reports to connected UDP sockets, too.
+func (n *nat) sendProhibited(p *packet, errno unix.Errno) {
+	switch {
+	case p.transport == unix.IPPROTO_TCP:
+		n.sendUnreachable(p, errno)
+	case p.dst.Addr().Is6():
+		n.sendICMPError(p, subnet.Gateway6, icmp6Unreachable, prohibited6, 0)
+	case errno == unix.ENETUNREACH:
+		n.sendICMPError(p, subnet.Gateway4, icmp4Unreachable, netProhibited4, 0)
+	default:
+		n.sendICMPError(p, subnet.Gateway4, icmp4Unreachable, prohibited4, 0)
+	}
 }
 
 // sendICMPError sends an ICMP error about packet p. rest is the second word of

@@ -47,6 +47,7 @@ func run() error {
 	events := openEvents()
 	if events != nil {
 		o.Owner = events.publish
+		o.Conditions = events.obey
 	}
 	err := Run(ctx, o)
 	return errors.Join(err, events.close())

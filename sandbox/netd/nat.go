@@ -34,6 +34,7 @@ type nat struct {
 	echo      *echoTable
 	syns      synTable
 	uploads   uploads
+	shape     *shaper
 	mtu       int
 
 	fragmentID     atomic.Uint32
@@ -52,7 +53,7 @@ func newNAT(o Options, t *tun, r *resolvers) (*nat, error) {
 		},
 		TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},
 	})
-	n := &nat{stack: s, tun: t, resolvers: r, mtu: o.MTU}
+	n := &nat{stack: s, tun: t, resolvers: r, mtu: o.MTU, shape: newShaper()}
 	if o.DiagFD != 0 {
 		n.diag = sockdiag.New(o.DiagFD)
 	}
@@ -120,6 +121,9 @@ func (n *nat) takeTCP(p *packet, vnet []byte) bool {
 		}
 	}
 	if opens {
+		if n.shape.refuse(n, p, "tcp") {
+			return true
+		}
 		n.syns.remember(p)
 		n.owners.ask("tcp", p.src, p.dst)
 	}

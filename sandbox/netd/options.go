@@ -32,6 +32,10 @@ type Options struct {
 	// Owner, when set, is told of each new outgoing flow and the process that
 	// opened it. It is called from one goroutine.
 	Owner func(bus.ProcEvent) `json:"-"`
+
+	// Conditions, when set, gets the function that puts the conditions of DevTools
+	// in force, before packets flow.
+	Conditions func(apply func(bus.Conditions) error) `json:"-"`
 }
 
 // Ready is the byte that ReadyFD gets.

@@ -34,6 +34,7 @@ type flow struct {
 	transport     string
 	local, remote netip.AddrPort
 	time          time.Time
+	blocked       bool // by DevTools, rather than opened
 }
 
 const ownerQueue = 4096 // flows
@@ -56,7 +57,16 @@ func (o *owners) ask(transport string, local, remote netip.AddrPort) {
 		return
 	}
 	select {
-	case o.c <- flow{transport, local, remote, time.Now()}:
+	case o.c <- flow{transport, local, remote, time.Now(), false}:
+	default:
+		o.lost.Add(1)
+	}
+}
+
+// blocked queues that a flow was refused or cut.
+func (o *owners) blocked(f bus.Flow) {
+	select {
+	case o.c <- flow{f.Transport, f.Client, f.Server, time.Now(), true}:
 	default:
 		o.lost.Add(1)
 	}
@@ -82,6 +92,10 @@ func (o *owners) run(stop <-chan struct{}) {
 }
 
 func (o *owners) answer(f flow) {
+	if f.blocked {
+		o.tell(bus.ProcEvent{Type: bus.ProcBlocked, Time: f.time.UnixNano(), Transport: f.transport, Local: f.local, Remote: f.remote})
+		return
+	}
 	transport := byte(unix.IPPROTO_TCP)
 	if f.transport == "udp" {
 		transport = unix.IPPROTO_UDP

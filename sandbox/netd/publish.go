@@ -145,9 +145,10 @@ func (n *nat) connectInside(c *net.TCPConn, port uint16) {
 	}
 	entry, connected := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	wq.EventRegister(&entry)
+	server := netip.AddrPortFrom(n.serverAddr(unix.IPPROTO_TCP, port), port)
 	terr = ep.Bind(tcpip.FullAddress{NIC: nic, Addr: fromAddr(subnet.Gateway4)})
 	if terr == nil {
-		terr = ep.Connect(tcpip.FullAddress{NIC: nic, Addr: fromAddr(n.serverAddr(unix.IPPROTO_TCP, port)), Port: port})
+		terr = ep.Connect(tcpip.FullAddress{NIC: nic, Addr: fromAddr(server.Addr()), Port: port})
 	}
 	if _, ok := terr.(*tcpip.ErrConnectStarted); ok {
 		<-connected
@@ -159,7 +160,8 @@ func (n *nat) connectInside(c *net.TCPConn, port uint16) {
 		ep.Close()
 		return
 	}
-	n.relay(ep, &wq, host)
+	local, _ := ep.GetLocalAddress()
+	n.relay(ep, &wq, host, netip.AddrPortFrom(subnet.Gateway4, local.Port), server)
 }
 
 // takeOver makes a hostConn of c.

@@ -72,6 +72,12 @@ func start(o *Options) (*nat, error) {
 	if n.owners, err = newOwners(o.DiagFD, n.diag, o.Owner); err != nil {
 		return nil, fmt.Errorf("netd: %w", err)
 	}
+	if n.owners != nil {
+		n.shape.blocked = n.owners.blocked
+	}
+	if o.Conditions != nil {
+		o.Conditions(n.shape.set)
+	}
 	serve, closePublished, err := n.listenPublished(o.Publish)
 	if err != nil {
 		return nil, err

@@ -28,6 +28,8 @@ func (n *nat) acceptTCP(r *tcp.ForwarderRequest) {
 		n.refuseTCP(r, syn, err)
 		return
 	}
+	client := netip.AddrPortFrom(toAddr(id.RemoteAddress), id.RemotePort)
+	n.shape.handshake(client, dst)
 	var wq waiter.Queue
 	ep, terr := r.CreateEndpoint(&wq)
 	if terr != nil { // the program gave up meanwhile
@@ -36,7 +38,7 @@ func (n *nat) acceptTCP(r *tcp.ForwarderRequest) {
 		return
 	}
 	r.Complete(false)
-	n.relay(ep, &wq, host)
+	n.relay(ep, &wq, host, client, dst)
 }
 
 // dial connects to where dst lies outside. Servers of the host that listen on
@@ -70,15 +72,17 @@ func (n *nat) refuseTCP(r *tcp.ForwarderRequest, syn []byte, err error) {
 }
 
 // relay copies both ways, each with its own end, until both have ended.
-func (n *nat) relay(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn) {
+func (n *nat) relay(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn, client, server netip.AddrPort) {
 	ep.SocketOptions().SetDelayOption(false)
+	f := n.shape.open(client, server, ep, host)
+	defer f.end()
 	done := make(chan struct{})
 	go func() {
-		toSandbox(ep, wq, host)
+		toSandbox(ep, wq, host, f)
 		close(done)
 	}()
 	n.uploads.add(ep)
-	toHost(ep, wq, host)
+	toHost(ep, wq, host, f)
 	n.uploads.remove(ep)
 	<-done
 	host.close()
@@ -87,15 +91,20 @@ func (n *nat) relay(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn) {
 
 // toHost copies what the program sends. gVisor's buffers are written to the
 // socket directly.
-func toHost(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn) {
+func toHost(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn, f *stream) {
 	entry, readable := waiter.NewChannelEntry(waiter.ReadableEvents | waiter.EventHUp | waiter.EventErr)
 	wq.EventRegister(&entry)
 	defer wq.EventUnregister(&entry)
 	w := &hostWriter{c: host}
 	for {
-		w.err = nil
+		w.err, w.n, w.max = nil, 0, f.permit(readable)
 		_, err := ep.Read(w, tcpip.ReadOptions{})
+		if w.max > 0 {
+			f.sent(w.n)
+		}
 		switch {
+		case w.err == errPiece:
+			continue
 		case w.err == unix.EAGAIN:
 			if host.writable() != nil {
 				return
@@ -120,37 +129,57 @@ func toHost(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn) {
 
 // hostWriter remembers the error that gVisor would replace.
 type hostWriter struct {
-	c   *hostConn
-	err error
+	c      *hostConn
+	err    error
+	n, max int // bytes written, and how many may be; max 0: all
 }
 
+var errPiece = errors.New("netd: no more than a piece may be sent")
+
 func (w *hostWriter) Write(b []byte) (int, error) {
+	rest := false
+	if w.max > 0 && len(b) > w.max-w.n {
+		b, rest = b[:w.max-w.n], true
+	}
 	n, err := w.c.Write(b)
+	w.n += n
+	if err == nil && rest {
+		err = errPiece
+	}
 	w.err = err
 	return n, err
 }
 
 // toSandbox copies what the peer sends.
-func toSandbox(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn) {
+func toSandbox(ep tcpip.Endpoint, wq *waiter.Queue, host *hostConn, f *stream) {
 	entry, writable := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	wq.EventRegister(&entry)
 	defer wq.EventUnregister(&entry)
 	var r bytes.Reader
+	write := func(b []byte) error {
+		r.Reset(b)
+		for r.Len() > 0 {
+			_, err := ep.Write(&r, tcpip.WriteOptions{})
+			switch err.(type) {
+			case nil:
+			case *tcpip.ErrWouldBlock:
+				<-writable
+			default:
+				return errProgramGone
+			}
+		}
+		return nil
+	}
 	for {
 		err := host.read(func(b []byte) error {
-			r.Reset(b)
-			for r.Len() > 0 {
-				_, err := ep.Write(&r, tcpip.WriteOptions{})
-				switch err.(type) {
-				case nil:
-				case *tcpip.ErrWouldBlock:
-					<-writable
-				default:
-					return errProgramGone
-				}
+			if f.shaped() {
+				return f.download(b, write)
 			}
-			return nil
+			return write(b)
 		})
+		if err != nil {
+			f.flush()
+		}
 		switch {
 		case err == nil:
 		case err == io.EOF:

@@ -58,6 +58,8 @@ type udpSession struct {
 	last     time.Time                         // a datagram either way
 	answered bool
 	timer    *time.Timer
+
+	up, down *line // datagrams that wait; nil while nothing is asked. down is of receive
 }
 
 // fromSandbox takes one UDP packet.
@@ -181,6 +183,15 @@ func (s *udpSession) knows(dst netip.AddrPort) bool {
 
 // send sends a datagram of the program.
 func (s *udpSession) send(p *packet, b []byte) {
+	if s.t.n.shape.refuse(s.t.n, p, "udp") {
+		return
+	}
+	if !s.delayUp(p) {
+		s.sendNow(p, b)
+	}
+}
+
+func (s *udpSession) sendNow(p *packet, b []byte) {
 	out := s.t.n.outside(p.dst)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -258,7 +269,7 @@ func (s *udpSession) receiveOne(fd int, buf []byte) error {
 		from = seen
 	}
 	s.mu.Unlock()
-	s.t.n.sendFragments(putUDP(buf, from, s.src, n))
+	s.deliver(putUDP(buf, from, s.src, n))
 	return nil
 }
 
