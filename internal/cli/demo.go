@@ -18,6 +18,7 @@ const (
 
 func newDemo() *cobra.Command {
 	var o up.Options
+	var ch *choice
 	c := &cobra.Command{
 		Use:   "demo [flags]",
 		Short: "A self-contained example: a server, a client, and what they say to each other",
@@ -42,10 +43,10 @@ On a terminal DevTools stays up afterwards, until Ctrl-C.`,
 			if none, _ := c.Flags().GetBool("no-devtools"); !none && !c.Flags().Changed("stay") {
 				o.Stay = term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
 			}
-			return runUp(c, o)
+			return runUp(c, o, ch)
 		},
 	}
-	upFlags(c, &o)
+	ch = upFlags(c, &o)
 	return c
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"clipper/bus"
 	"clipper/cdpgw"
@@ -21,6 +22,7 @@ func newRead() *cobra.Command {
 	var quiet bool
 	var devtools string
 	var keyLogs []string
+	var ch choice
 	c := &cobra.Command{
 		Use:   "read [flags] FILE",
 		Short: "Decode a recorded pcap or pcapng",
@@ -30,8 +32,13 @@ standard input. TLS is decrypted with the secrets in the file and those of --key
   clipper read --devtools capture.pcapng`,
 		Args: exactly(1, "read needs a capture file: clipper read [--keylog FILE] FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := ch.compile(o.Packets); err != nil {
+				return err
+			}
+			started := time.Now()
 			t := term.New(os.Stderr, quiet)
 			o.Terminal, o.Dir = t, os.TempDir()
+			o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
 			s, err := sink.New(o)
 			if err != nil {
 				return err
@@ -42,24 +49,33 @@ standard input. TLS is decrypted with the secrets in the file and those of --key
 			}
 			bar := read.NewProgress(in, t)
 			defer bar.Close()
-			if !c.Flags().Changed("devtools") {
-				err := read.Decode(bar, keyLogs, s.Process)
+			// finish ends the files, and says what there was and how the rules fared.
+			finish := func(err error) error {
 				bar.Finish()
-				return errors.Join(err, s.Close())
+				err = errors.Join(err, s.Close())
+				s.Summary()
+				broken, junitErr := ch.judge(started)
+				if err = errors.Join(err, junitErr); err == nil && broken {
+					return &status{exitExpect, nil}
+				}
+				return err
+			}
+			if !c.Flags().Changed("devtools") {
+				return finish(read.Decode(bar, keyLogs, s.Process))
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			return serve(ctx, t, devtools, args[0], func(process func(*bus.Record)) error {
-				defer bar.Finish()
-				err := read.Decode(bar, keyLogs, func(r *bus.Record) error {
+				return finish(read.Decode(bar, keyLogs, func(r *bus.Record) error {
 					process(r)
 					return s.Process(r)
-				})
-				return errors.Join(err, s.Close())
+				}))
 			})
 		},
 	}
 	f := c.Flags()
+	ch.flags(f)
+	ch.expectFlags(f)
 	f.BoolVarP(&quiet, "quiet", "q", false, "print no request lines")
 	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
 	f.StringVar(&o.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
@@ -81,12 +97,14 @@ func serve(ctx context.Context, t *term.Terminal, addr, title string, feed func(
 	t.Say("DevTools: %s (Ctrl-C ends it)", g.Status().URL)
 	failed := feed(g.Process)
 	g.Flush()
-	if failed != nil {
+	var st *status
+	if failed != nil && !errors.As(failed, &st) {
 		t.Say("%v", failed)
+		st = &status{exitFailure, nil}
 	}
 	<-ctx.Done()
-	if failed != nil {
-		return &status{exitFailure, nil}
+	if st != nil {
+		return st
 	}
 	return nil
 }

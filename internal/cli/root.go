@@ -14,6 +14,7 @@ import (
 // Exit statuses of Clipper itself, as env(1) and the shells use them.
 const (
 	exitUsage      = 2
+	exitExpect     = 3   // a rule of --expect is broken
 	exitFailure    = 125 // Clipper itself failed
 	exitCannotRun  = 126 // the command was found but cannot be run
 	exitNoSuchFile = 127 // the command was not found
@@ -84,6 +85,6 @@ with no configuration, no root, no proxy and no certificate.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newUp(), newRead(), newKeys(), newDemo(), newDemoClient(), newDoctor(), newPs(), newRestart(), newSwap(), newTap(), newVersion(), newMan())
+	root.AddCommand(newUp(), newRead(), newKeys(), newDemo(), newDemoClient(), newDoctor(), newPs(), newRestart(), newSwap(), newTap(), newVersion(), newMan(), newFilterHelp())
 	return root
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"time"
 
 	"clipper/internal/up"
 	"clipper/sandbox"
@@ -15,8 +16,11 @@ import (
 )
 
 // flags that `up` and `demo` share.
-func upFlags(c *cobra.Command, o *up.Options) {
+func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f := c.Flags()
+	var ch choice
+	ch.flags(f)
+	ch.expectFlags(f)
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "print no request lines and no summary")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what the roles log")
 	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
@@ -42,6 +46,7 @@ func upFlags(c *cobra.Command, o *up.Options) {
 	}
 	// A bare --devtools keeps its default address.
 	f.Lookup("devtools").NoOptDefVal = " "
+	return &ch
 }
 
 // defaultPartitions is a power of two: one for two processors, four for eight or more.
@@ -55,6 +60,7 @@ func defaultPartitions() int {
 
 func newUp() *cobra.Command {
 	var o up.Options
+	var ch *choice
 	c := &cobra.Command{
 		Use:   "up [flags] -- COMMAND [ARG...]",
 		Short: "Run a command and watch its HTTP traffic in DevTools",
@@ -68,6 +74,8 @@ When the command ends while DevTools is attached, the session stays up until
 Ctrl-C or until the last DevTools is closed.`,
 		Example: `  clipper up -- curl https://example.com
   clipper up --no-devtools --har out.har -- npm test
+  clipper up --filter 'status >= 400 || ms > 1000' -- npm test
+  clipper up --expect 'status < 500' --junit expect.xml -- go test ./...
   clipper up -p 8080:80 -- ./my-server`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -77,22 +85,31 @@ Ctrl-C or until the last DevTools is closed.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			o.Command = args
-			return runUp(c, o)
+			return runUp(c, o, ch)
 		},
 	}
 	c.Flags().SetInterspersed(false) // what follows the command is the command's
-	upFlags(c, &o)
+	ch = upFlags(c, &o)
 	return c
 }
 
-func runUp(c *cobra.Command, o up.Options) error {
+func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 	none, _ := c.Flags().GetBool("no-devtools")
 	o.DevTools = !none
 	o.Address = strings.TrimSpace(o.Address)
 	if o.Partitions < 1 || o.Partitions > 64 || o.Partitions&(o.Partitions-1) != 0 {
 		return usageError{fmt.Errorf("--partitions %d: a power of two from 1 to 64 is needed", o.Partitions)}
 	}
+	if err := ch.compile(o.Packets); err != nil {
+		return err
+	}
+	o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
+	started := time.Now()
 	code, err := up.Run(c.Context(), o)
+	broken, junitErr := ch.judge(started)
+	if err == nil {
+		err = junitErr
+	}
 	var ce *sandbox.CommandError
 	switch {
 	case errors.As(err, &ce):
@@ -106,6 +123,8 @@ func runUp(c *cobra.Command, o up.Options) error {
 		return &status{exitFailure, err}
 	case code != 0:
 		return &status{code, nil}
+	case broken:
+		return &status{exitExpect, nil}
 	}
 	return nil
 }

@@ -2,14 +2,13 @@ package sink
 
 import (
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"clipper/bus"
 	"clipper/httpdec/exchange"
 	"clipper/httpdec/har"
+	"clipper/internal/filter"
 	"clipper/internal/term"
 )
 
@@ -76,43 +75,71 @@ func (w waiting) parts() (*bus.Connection, *exchange.Process) {
 
 // await writes x when its bodies are there: they come by a stream of their own.
 func (s *Sink) await(x *exchange.Exchange) {
-	s.Counts.Exchanges++
-	if x.Failure != nil {
-		s.Counts.Failures++
+	shown := x
+	if s.o.Redact != nil {
+		shown = s.o.Redact.Exchange(x)
 	}
-	if s.o.Terminal != nil {
-		s.o.Terminal.Exchange(line(x))
+	if s.o.Expect != nil {
+		s.o.Expect.Exchange(x, shown)
+	}
+	l := line(shown)
+	pass := s.pass(filter.OfExchange(x))
+	s.totals.exchange(x, l, pass)
+	if pass && s.o.Terminal != nil {
+		s.o.Terminal.Exchange(l)
 	}
 	if s.bodies == nil {
 		return
 	}
 	s.bodies.Await(x.Conn, x.Stream, x.Decoded, func() {
-		if s.har != nil {
-			s.note(s.har.Exchange(x))
+		if pass && s.har != nil {
+			s.note(s.har.Exchange(shown))
 		}
-		if s.json != nil {
-			s.note(har.WriteLine(s.json, x, s.bodies, har.Options{}))
+		if pass && s.json != nil {
+			s.note(har.WriteLine(s.json, shown, s.source, har.Options{}))
 		}
 		s.bodies.Forget(x.Conn, x.Stream)
 	})
 }
 
 func (s *Sink) writeVerdict(v *exchange.Verdict) {
-	if s.har != nil {
+	if s.o.Expect != nil {
+		s.o.Expect.Verdict(v)
+	}
+	pass := s.pass(filter.OfVerdict(v))
+	if s.o.Redact != nil {
+		v = s.o.Redact.Verdict(v)
+	}
+	if pass && s.har != nil {
 		s.note(s.har.Verdict(v))
 	}
-	if s.o.Terminal == nil || s.said[v.Conn] == v.Verdict {
+	before := s.said[v.Conn]
+	if before == v.Verdict {
 		return
 	}
-	if s.said[v.Conn].Code == "" {
-		s.Counts.Verdicts++
-	}
+	s.totals.verdict(before.Code, v.Verdict.Code)
 	s.said[v.Conn] = v.Verdict
+	if !pass || s.o.Terminal == nil {
+		return
+	}
 	server := v.Connection.Server.String()
 	if t := v.Connection.TLS; t != nil && t.SNI != "" {
 		server = t.SNI
 	}
 	s.o.Terminal.Verdict(server, string(v.Verdict.Code), v.Verdict.Reason, v.Verdict.Help, process(v.Process))
+}
+
+// pass reports whether the filter lets a row pass. One for which it cannot be
+// evaluated does not, and the first time that is said.
+func (s *Sink) pass(r filter.Row) bool {
+	ok, err := s.o.Filter.Match(r)
+	if err != nil && !s.unfit {
+		s.unfit = true
+		if s.o.Terminal != nil {
+			s.o.Terminal.Say("the filter could not be evaluated for some exchanges, which are left out: %v", err)
+		}
+	}
+	return ok
 }
 
 // line is what the terminal shows of x.
@@ -137,14 +164,7 @@ func process(p exchange.Process) string {
 	if p.PID == 0 {
 		return ""
 	}
-	name := p.Exe
-	if len(p.Argv) > 0 && p.Argv[0] != "" {
-		name = p.Argv[0]
-	}
-	if name != "" {
-		name = filepath.Base(strings.TrimPrefix(name, "-"))
-	}
-	return name + "[" + strconv.Itoa(p.PID) + "]"
+	return filter.ProgramName(p) + "[" + strconv.Itoa(p.PID) + "]"
 }
 
 // Close writes what is held back and ends the files. It reports the first

@@ -16,6 +16,9 @@ import (
 	"clipper/httpdec/bodystore"
 	"clipper/httpdec/exchange"
 	"clipper/httpdec/har"
+	"clipper/internal/expect"
+	"clipper/internal/filter"
+	"clipper/internal/redact"
 	"clipper/internal/term"
 )
 
@@ -31,6 +34,12 @@ type Options struct {
 	Dir     string // for the spool of bodies
 	// Terminal gets a line for each exchange and each verdict; nil is none.
 	Terminal *term.Terminal
+	// Filter chooses the exchanges and verdicts of HAR, JSON and Terminal; nil: all.
+	Filter *filter.Filter
+	// Expect is told of all of them; nil: nobody.
+	Expect *expect.Expectations
+	// Redact takes the credentials out of HAR, JSON, Terminal and what Expect reports; nil: they stay.
+	Redact *redact.Redactor
 }
 
 // Sink is safe for concurrent use.
@@ -39,12 +48,14 @@ type Sink struct {
 	mu     sync.Mutex
 	fold   *exchange.Fold
 	bodies *bodystore.Store
+	source har.BodySource // of bodies, as the files show them
 	har    *har.Writer
 	keys   map[string]bool // lines written, so that each is written once
 	said   map[bus.ConnID]bus.Verdict
 	err    error
 	closed bool
-	Counts Counts
+	totals totals
+	unfit  bool // the filter could not be evaluated, which was said
 
 	harFile, json, keylog *os.File
 	packets               *packets
@@ -52,12 +63,6 @@ type Sink struct {
 	held     []waiting // for the name of their process
 	timer    *time.Timer
 	procEnds int // writers of Proc that are done
-}
-
-// Counts are for the summary.
-type Counts struct {
-	Exchanges, Failures, Verdicts int
-	Lost                          uint64 // frames that the capture lost
 }
 
 // processWait is how long an exchange is held back for the name of its
@@ -69,7 +74,7 @@ const maxKeys = 1 << 20
 
 // New opens the files of o.
 func New(o Options) (*Sink, error) {
-	s := &Sink{o: o, keys: map[string]bool{}, said: map[bus.ConnID]bus.Verdict{}}
+	s := &Sink{o: o, keys: map[string]bool{}, said: map[bus.ConnID]bus.Verdict{}, totals: newTotals()}
 	s.fold = exchange.New(exchange.Handler{Exchange: s.finished, Verdict: s.verdict})
 	if err := s.open(); err != nil {
 		s.abandon()
@@ -84,11 +89,15 @@ func (s *Sink) open() (err error) {
 			return err
 		}
 	}
+	s.source = s.bodies
+	if s.o.Redact != nil {
+		s.source = s.o.Redact.Bodies(s.bodies)
+	}
 	if s.o.HAR != "" {
 		if s.harFile, err = create(s.o.HAR, 0o644); err != nil {
 			return fmt.Errorf("--har: %w", err)
 		}
-		if s.har, err = har.NewWriter(s.harFile, s.bodies, har.Options{}); err != nil {
+		if s.har, err = har.NewWriter(s.harFile, s.source, har.Options{}); err != nil {
 			return fmt.Errorf("--har: %w", err)
 		}
 	}
@@ -150,7 +159,7 @@ func (s *Sink) Process(r *bus.Record) error {
 		s.packet(r)
 	case bus.Frames:
 		if r.Type == bus.Dropped {
-			s.Counts.Lost += uint64(r.Aux)
+			s.totals.lost += uint64(r.Aux)
 		}
 		s.packet(r)
 	}

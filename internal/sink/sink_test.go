@@ -5,10 +5,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"clipper/bus"
+	"clipper/internal/expect"
+	"clipper/internal/filter"
+	"clipper/internal/redact"
+	"clipper/internal/term"
 )
 
 // exchangeEvents are a GET with a body of the given size on a connection of its own.
@@ -127,5 +132,90 @@ func TestMissingDirectoryIsSaid(t *testing.T) {
 	_, err := New(Options{HAR: filepath.Join(t.TempDir(), "no", "out.har"), Dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "--har") || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("New = %v", err)
+	}
+}
+
+// TestFilterExpectRedact: the files have what the filter lets pass, without its
+// credentials; rules see all of it.
+func TestFilterExpectRedact(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "out.json")
+	f, err := filter.Compile("--filter", `path == "/" && process == "curl"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := expect.New([]string{`size(exchanges) == 2`, `request.headers["authorization"] == "Bearer geheim"`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Options{JSON: file, Dir: dir, Filter: f, Expect: e, Redact: redact.New()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := exchangeEvents(1, 16), exchangeEvents(2, 16)
+	for _, r := range append(one, two...) {
+		if q := r.Event.(*bus.Event).Request; q != nil {
+			q.Headers = []bus.Field{{Name: "Authorization", Value: "Bearer geheim"}}
+		}
+	}
+	two[1].Event.(*bus.Event).Request.URL = "http://192.0.2.1/other"
+	for _, r := range append(append(procs(), body(1, 0, `{"token":"abcd"}`), body(2, 0, `{"token":"abcd"}`)), append(one, two...)...) {
+		if err := s.Process(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := os.ReadFile(file)
+	if text := string(b); strings.Count(text, "\n") != 1 || strings.Contains(text, "geheim") || strings.Contains(text, "abcd") || !strings.Contains(text, "Bearer redacted-") || !strings.Contains(text, `\"token\":\"redacted-`) {
+		t.Errorf("the file has %s", text)
+	}
+	if !e.Finish() {
+		var report strings.Builder
+		e.Report(&report)
+		t.Error(report.String())
+	}
+}
+
+func TestSummary(t *testing.T) {
+	dir := t.TempDir()
+	out, err := os.Create(filepath.Join(dir, "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	s, err := New(Options{Dir: dir, HAR: filepath.Join(dir, "out.har"), Terminal: term.New(out, false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := exchangeEvents(1, 5), exchangeEvents(2, 7)
+	two[1].Event.(*bus.Event).Request.URL = "http://b.example/"
+	two[3].Event.(*bus.Event).Response.Status = 503
+	two[4].Event.(*bus.Event).Time = 2_000_000_000
+	all := append(one, two...)
+	all = append(all, &bus.Record{Layer: bus.HTTP, Type: bus.Line, Event: &bus.Event{Type: bus.EventVerdict, Conn: 3, Verdict: &bus.Verdict{Code: bus.VerdictNoSecret}}},
+		&bus.Record{Layer: bus.Frames, Type: bus.Dropped, Aux: 3})
+	for _, r := range all {
+		s.Process(r)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	out.Truncate(0)
+	out.Seek(0, 0)
+	s.Summary()
+	text, _ := os.ReadFile(out.Name())
+	got := strings.ReplaceAll(string(text), dir+"/", "")
+	got = regexp.MustCompile(`\(\d.* kB\)`).ReplaceAllString(got, "(N kB)")
+	want := `clipper: 2 exchanges with 2 hosts, 12 B received; 1 with status 5xx
+clipper:   hosts    192.0.2.1 1, b.example 1
+clipper:   slowest  2.0 s   GET http://b.example/ (503)
+clipper:   unread   no-secret 1
+clipper: 3 frames were lost; requests may be missing
+clipper:   written  out.har (N kB)
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

@@ -55,9 +55,13 @@ const maxURL = 160
 
 // Exchange prints a request line.
 func (t *Terminal) Exchange(l Line) {
-	if t.quiet {
-		return
+	if !t.quiet {
+		t.print(t.format(l))
 	}
+}
+
+// format is the request line.
+func (t *Terminal) format(l Line) string {
 	status, colour := strconv.Itoa(l.Status), "32"
 	switch {
 	case l.Status == 0:
@@ -69,18 +73,32 @@ func (t *Terminal) Exchange(l Line) {
 	case l.Status >= 300:
 		colour = "36"
 	}
-	url := printable(l.URL)
-	if r := []rune(url); len(r) > maxURL {
-		url = string(r[:maxURL-1]) + "…"
-	}
+	url := cut(Printable(l.URL), maxURL)
 	tail := ""
 	if l.Process != "" {
-		tail = "  " + printable(l.Process)
+		tail = "  " + Printable(l.Process)
 	}
 	if l.Failure != "" {
-		tail += "  " + t.paint("31", printable(l.Failure))
+		tail += "  " + t.paint("31", Printable(l.Failure))
 	}
-	t.print(fmt.Sprintf("%s %-6s %s  %s  %s%s\n", t.paint(colour, status), printable(l.Method), url, Size(l.Size), Duration(l.Duration), tail))
+	return fmt.Sprintf("%s %-6s %s  %s  %s%s\n", t.paint(colour, status), Printable(l.Method), url, Size(l.Size), Duration(l.Duration), tail)
+}
+
+// Brief is an exchange within a sentence: how long, what, with what status.
+func (t *Terminal) Brief(l Line) string {
+	status := strconv.Itoa(l.Status)
+	if l.Status == 0 {
+		status = "no response"
+	}
+	return fmt.Sprintf("%-7s %s %s (%s)", Duration(l.Duration), Printable(l.Method), cut(Printable(l.URL), maxURL/2), status)
+}
+
+// cut shortens s to n characters.
+func cut(s string, n int) string {
+	if r := []rune(s); len(r) > n {
+		return string(r[:n-1]) + "…"
+	}
+	return s
 }
 
 // Verdict prints why a connection could not be read.
@@ -88,12 +106,12 @@ func (t *Terminal) Verdict(server, code, reason, help, process string) {
 	if t.quiet {
 		return
 	}
-	s := fmt.Sprintf("%s %s  %s: %s", t.paint("33", "???"), printable(server), code, printable(reason))
+	s := fmt.Sprintf("%s %s  %s: %s", t.paint("33", "???"), Printable(server), code, Printable(reason))
 	if help != "" {
-		s += " (" + printable(help) + ")"
+		s += " (" + Printable(help) + ")"
 	}
 	if process != "" {
-		s += "  " + printable(process)
+		s += "  " + Printable(process)
 	}
 	t.print(s + "\n")
 }
@@ -143,8 +161,8 @@ func (t *Terminal) paint(colour, s string) string {
 	return "\x1b[" + colour + "m" + s + "\x1b[0m"
 }
 
-// printable keeps what came from the wire from moving the cursor.
-func printable(s string) string {
+// Printable keeps what came from the wire from moving the cursor.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r

@@ -3,12 +3,22 @@
 // what flows out are the app's exit status, the terminal's lines and the files.
 package up
 
-import "time"
+import (
+	"time"
+
+	"clipper/internal/expect"
+	"clipper/internal/filter"
+	"clipper/internal/redact"
+)
 
 // Options of a session.
 type Options struct {
 	Command []string
 	Env     []string // added to the app's environment
+
+	Filter *filter.Filter       // of lines, HAR and JSON; nil: none
+	Expect *expect.Expectations // is told of all exchanges; nil: nobody
+	Redact *redact.Redactor     // of lines, HAR and JSON; nil: none
 
 	Quiet      bool   // no request lines
 	Verbose    bool   // the roles' logs on stderr

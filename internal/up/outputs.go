@@ -22,7 +22,8 @@ type outputs struct {
 }
 
 func (r *run) outputs(ctx context.Context) (*outputs, error) {
-	s, err := sink.New(sink.Options{HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Live: true, Dir: r.session.Dir, Terminal: r.term})
+	s, err := sink.New(sink.Options{HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Live: true, Dir: r.session.Dir, Terminal: r.term,
+		Filter: r.o.Filter, Expect: r.o.Expect, Redact: r.o.Redact})
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 		r.fail(err)
 	}
 	r.waitForTaps()
-	r.summary(out)
+	out.sink.Summary()
 	return code, r.failure()
 }
 
@@ -445,15 +445,4 @@ func (r *run) facts() session.Facts {
 		f.DevTools = r.tools.url()
 	}
 	return f
-}
-
-// summary says what there was, when that is not plain from the lines.
-func (r *run) summary(o *outputs) {
-	c := o.sink.Counts
-	if c.Exchanges == 0 && c.Verdicts == 0 {
-		r.term.Note("no HTTP traffic was seen")
-	}
-	if c.Lost > 0 {
-		r.term.Say("%d frames were lost; requests may be missing", c.Lost)
-	}
 }
