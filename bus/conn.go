@@ -94,4 +94,5 @@ const (
 	VerdictHandshake VerdictCode = "handshake-failed" // ended by an alert before any data
 	VerdictNotHTTP   VerdictCode = "not-http"         // readable, but another protocol
 	VerdictVersion   VerdictCode = "unknown-version"  // a TLS version that tlsdec does not have
+	VerdictDNS       VerdictCode = "dns-failed"       // a name has no address, or its name server gave none
 )

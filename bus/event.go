@@ -1,5 +1,7 @@
 package bus
 
+import "net/netip"
+
 // EventType says what an HTTP event is.
 type EventType string
 
@@ -16,6 +18,7 @@ const (
 	EventEnd         EventType = "end"         // End: direction Dir of the exchange is complete
 	EventFailed      EventType = "failed"      // Failure: the exchange ends here
 	EventMessage     EventType = "message"     // Message: WebSocket, SSE or gRPC message
+	EventDNS         EventType = "dns"         // DNS: a name was looked up, or that failed; not part of an exchange
 	EventVerdict     EventType = "verdict"     // Verdict: the connection can't be read as HTTP
 	EventClosed      EventType = "closed"      // Closed: the connection ended
 	EventEOS         EventType = "eos"         // this partition is done
@@ -35,6 +38,7 @@ type Event struct {
 	End        *MessageEnd `json:"end,omitempty"`
 	Failure    *Failure    `json:"failure,omitempty"`
 	Message    *Message    `json:"message,omitempty"`
+	DNS        *DNS        `json:"dns,omitempty"`
 	Verdict    *Verdict    `json:"verdict,omitempty"`
 	Closed     *ConnEnd    `json:"closed,omitempty"`
 }
@@ -112,4 +116,21 @@ type Message struct {
 	Size    uint64 `json:"size"`          // of the whole payload
 	Cut     bool   `json:"cut,omitempty"` // Text or Binary holds only its beginning
 	Problem string `json:"problem,omitempty"`
+}
+
+// DNS is one question to a name server (RFC 1035, section 4.1.2) and what became
+// of it. Event.Time is Answered, or when it was given up.
+type DNS struct {
+	Name      string         `json:"name"`      // as asked, without the last dot
+	Type      string         `json:"type"`      // "A", "AAAA", "HTTPS", …
+	Transport string         `json:"transport"` // "udp", "tcp", "tls" (RFC 7858), "https" (RFC 8484)
+	Server    netip.AddrPort `json:"server"`
+	Asked     int64          `json:"asked"`              // first time, Unix ns; 0: not captured
+	Answered  int64          `json:"answered,omitempty"` // 0: never
+	Queries   int            `json:"queries"`            // how often it was asked
+	Status    string         `json:"status,omitempty"`   // of the answer: "NOERROR", "NXDOMAIN", … (RFC 6895, section 2.3)
+	Aliases   []string       `json:"aliases,omitempty"`  // targets of CNAME records, in order
+	Addresses []netip.Addr   `json:"addresses,omitempty"`
+	TTL       uint32         `json:"ttl,omitempty"` // of the addresses, the lowest, in s
+	Failure   *Failure       `json:"failure,omitempty"`
 }

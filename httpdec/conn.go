@@ -53,6 +53,9 @@ type conn struct {
 
 	windows int // bodies that are decoded with a large window
 
+	datagrams *dns // of a UDP flow that carries DNS
+	notDNS    bool
+
 	dirty []*body // with data that has not been announced
 }
 
@@ -85,7 +88,11 @@ func (c *conn) record(r *bus.Record) {
 	case bus.Opaque:
 		c.opaque(r)
 	case bus.Data:
-		if len(r.Payload) > 0 && c.facts.Transport != "udp" {
+		switch {
+		case len(r.Payload) == 0:
+		case c.facts.Transport == "udp":
+			c.datagram(r.Payload, r.Time)
+		default:
 			c.seen = true
 			c.data(dir, r.Payload, r.Time)
 		}
@@ -298,6 +305,9 @@ func (c *conn) end(e bus.ConnEnd, t int64) {
 	if c.proto != nil {
 		c.proto.abort(c.failure(e), t)
 	}
+	if c.datagrams != nil {
+		c.datagrams.end(c.noAnswer(e), t)
+	}
 	c.flushData()
 	if c.facts.Transport == "udp" && !c.announced {
 		return
@@ -334,6 +344,17 @@ func (c *conn) failure(e bus.ConnEnd) bus.Failure {
 		return bus.Failure{Code: "closed", Reason: "the connection was closed"}
 	}
 	return bus.Failure{Code: "capture-end", Reason: "the capture ended before the exchange did"}
+}
+
+// noAnswer is why a question in a datagram got none.
+func (c *conn) noAnswer(e bus.ConnEnd) bus.Failure {
+	switch e.Reason {
+	case bus.EndUnreach:
+		return c.failure(e)
+	case bus.EndCapture:
+		return bus.Failure{Code: "capture-end", Reason: "the capture ended before an answer came"}
+	}
+	return bus.Failure{Code: "timeout", Reason: "the name server did not answer"}
 }
 
 func unreachable(icmp []byte) string {

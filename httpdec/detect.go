@@ -51,6 +51,8 @@ func (c *conn) detect(dir bus.Dir, p []byte, t int64) bool {
 		c.proto = newHTTP2(c)
 	case g.protocol == "http/1.1":
 		c.proto = newHTTP1(c)
+	case g.protocol == "dns":
+		c.proto = newDNSStream(c)
 	case g.protocol == "socks":
 		c.proto = newSocks(c, d.prefix[bus.ClientToServer][0])
 	case g.other != "" && (c.facts.Partial || d.lost[dir]):
@@ -140,6 +142,8 @@ func guess(client, server []byte, alpn string, partial bool) guessed {
 			return guessed{protocol: "http/1.1"}
 		case alpn == "h2":
 			return guessed{protocol: "h2"}
+		case alpn == "dot":
+			return guessed{protocol: "dns"}
 		case alpn == "http/1.1", alpn == "http/1.0":
 			return guessed{protocol: "http/1.1"}
 		}
@@ -162,6 +166,13 @@ func guessClient(b []byte) guessed {
 			return guessed{}
 		}
 		return guessed{protocol: "h2"}
+	}
+	switch yes, undecided := looksLikeQuery(b[min(2, len(b)):]); {
+	case len(b) > 1 && int(b[0])<<8|int(b[1]) <= dnsHead: // the length that stands before it
+	case yes:
+		return guessed{protocol: "dns"}
+	case undecided && b[0] < 2:
+		return guessed{}
 	}
 	name, undecided := matchSignature(clientSignatures, b)
 	switch {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
@@ -22,12 +23,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 // A script is a conversation, one record a line, each 1 ms after the one before:
 //
-//	open [server=ADDR] [partial]   Open, with the connection's addresses
+//	open [udp] [server=ADDR] [partial]   Open, with the connection's addresses
 //	tls ALPN [SNI]                 Info
 //	alert SIDE NAME CODE           Info with a fatal alert
 //	opaque CODE REASON             Opaque
 //	> TEXT, < TEXT                 Data of the client or server, with Go escapes
 //	>> FRAME, << FRAME             the same, an HTTP/2 frame; see frame
+//	ask ID TYPE NAME               a DNS question of the client
+//	answer ID TYPE NAME RCODE ADDR|NAME…   and its answer, with addresses and aliases
 //	gap > N, fin >, reset <        Gap, Fin, Reset
 //	end REASON                     End
 //
@@ -37,6 +40,7 @@ type script struct {
 	records []bus.Record
 	time    int64
 	conn    bus.ConnID
+	udp     bool
 	offset  [2]uint64
 	enc     [2]*hpack.Encoder
 	encBuf  [2]bytes.Buffer
@@ -76,7 +80,7 @@ func (s *script) line(line string) {
 	switch word {
 	case "open":
 		s.conn++
-		s.offset = [2]uint64{}
+		s.offset, s.udp = [2]uint64{}, false
 		for i := range s.enc {
 			s.encBuf[i].Reset()
 			s.enc[i] = hpack.NewEncoder(&s.encBuf[i])
@@ -85,6 +89,8 @@ func (s *script) line(line string) {
 		for _, a := range args {
 			if v, ok := strings.CutPrefix(a, "server="); ok {
 				o.Server = netip.MustParseAddrPort(v)
+			} else if a == "udp" {
+				o.Transport, s.udp = "udp", true
 			} else {
 				o.Partial = a == "partial"
 			}
@@ -110,6 +116,12 @@ func (s *script) line(line string) {
 	case ">>", "<<":
 		d := direction(word[:1])
 		s.bytes(d, s.frame(d, args))
+	case "ask", "answer":
+		b := s.dns(args, word == "answer")
+		if !s.udp {
+			b = append([]byte{byte(len(b) >> 8), byte(len(b))}, b...)
+		}
+		s.bytes(direction(map[string]string{"ask": ">", "answer": "<"}[word]), b)
 	case "gap":
 		n, _ := strconv.Atoi(args[1])
 		s.add(bus.Record{Type: bus.Gap, Dir: direction(args[0]), Offset: s.offset[direction(args[0])], Aux: uint32(n)})
@@ -125,6 +137,41 @@ func (s *script) line(line string) {
 	default:
 		s.t.Fatalf("script: %q", line)
 	}
+}
+
+// dns makes a message.
+func (s *script) dns(args []string, answer bool) []byte {
+	id, _ := strconv.Atoi(args[0])
+	types := map[string]dnsmessage.Type{"A": dnsmessage.TypeA, "AAAA": dnsmessage.TypeAAAA, "HTTPS": dnsmessage.TypeHTTPS}
+	h := dnsmessage.Header{ID: uint16(id), RecursionDesired: true, Response: answer}
+	if answer {
+		code, _ := strconv.Atoi(args[3])
+		h.RCode = dnsmessage.RCode(code)
+	}
+	b := dnsmessage.NewBuilder(nil, h)
+	b.EnableCompression()
+	b.StartQuestions()
+	name := dnsmessage.MustNewName(args[2])
+	b.Question(dnsmessage.Question{Name: name, Type: types[args[1]], Class: dnsmessage.ClassINET})
+	b.StartAnswers()
+	rh := dnsmessage.ResourceHeader{Name: name, Class: dnsmessage.ClassINET, TTL: 60}
+	for i := 4; i < len(args); i++ {
+		a, err := netip.ParseAddr(args[i])
+		switch {
+		case err != nil:
+			b.CNAMEResource(rh, dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(args[i])})
+			rh.Name = dnsmessage.MustNewName(args[i])
+		case a.Is4():
+			b.AResource(rh, dnsmessage.AResource{A: a.As4()})
+		default:
+			b.AAAAResource(rh, dnsmessage.AAAAResource{AAAA: a.As16()})
+		}
+	}
+	m, err := b.Finish()
+	if err != nil {
+		s.t.Fatalf("script: %q: %v", args, err)
+	}
+	return m
 }
 
 // text undoes the escapes of Go strings.

@@ -1,6 +1,7 @@
 package httpdec
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -29,8 +30,16 @@ func scripts(t testing.TB) map[string][]bus.Record {
 // rng is not nil.
 func cut(records []bus.Record, n int, rng *rand.Rand) []bus.Record {
 	var out []bus.Record
+	datagrams := map[bus.ConnID]bool{}
 	for _, r := range records {
 		p := r.Payload
+		if r.Type == bus.Open {
+			datagrams[r.Conn] = bytes.Contains(p, []byte(`"udp"`))
+		}
+		if datagrams[r.Conn] {
+			out = append(out, r)
+			continue
+		}
 		for r.Type == bus.Data && len(p) > 0 {
 			k := n
 			if rng != nil {
@@ -134,8 +143,8 @@ func TestCuts(t *testing.T) {
 // is closed.
 func TestPrefixes(t *testing.T) {
 	for name, records := range scripts(t) {
-		bytes := cut(records, 1, nil)
-		for n := range bytes {
+		pieces := cut(records, 1, nil)
+		for n := range pieces {
 			open := map[string]bool{}
 			s := New()
 			emit := func(r *bus.Record) {
@@ -155,8 +164,8 @@ func TestPrefixes(t *testing.T) {
 					}
 				}
 			}
-			for i := range bytes[:n] {
-				s.Process(&bytes[i], emit)
+			for i := range pieces[:n] {
+				s.Process(&pieces[i], emit)
 			}
 			s.Process(&bus.Record{Layer: bus.Plain, Type: bus.EOS}, emit)
 			if len(open) > 0 {
@@ -285,5 +294,20 @@ func FuzzConnection(f *testing.F) {
 		if got := gist(t, cut(records, int(n)+1, nil)); !lost && !slices.Equal(got, want) {
 			t.Errorf("cut every %d bytes: %s", n+1, firstDifference(strings.Join(got, "\n"), strings.Join(want, "\n")))
 		}
+	})
+}
+
+// FuzzDNS reads hostile messages of both sides: no panic, no hang, and what is
+// open is given up at the end.
+func FuzzDNS(f *testing.F) {
+	for _, r := range scripts(f)["dns.txt"] {
+		if r.Type == bus.Data {
+			f.Add(r.Payload)
+		}
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		records := parseScript(t, "open udp server=10.0.2.3:53\nask 1 A a.test.")
+		records = append(records, bus.Record{Layer: bus.Plain, Type: bus.Data, Conn: 1, Dir: 1, Payload: b}, bus.Record{Layer: bus.Plain, Type: bus.Data, Conn: 1, Payload: b})
+		run(t, records)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"clipper/bus"
+	"clipper/httpdec/lookup"
 )
 
 // Exchange is a request and what became of it. Times are Unix ns of the packets,
@@ -39,6 +40,7 @@ type Exchange struct {
 
 	Connection bus.Connection // as known when the exchange ended
 	First      bool           // the connection's first exchange: it waited for the connection
+	Lookup     *lookup.Lookup // of the server's name; nil: none was seen
 	Process    Process
 }
 
@@ -75,6 +77,7 @@ type Verdict struct {
 const (
 	Refused     bus.VerdictCode = "refused"
 	Unreachable bus.VerdictCode = "unreachable"
+	Timeout     bus.VerdictCode = "timeout"
 )
 
 // Limits on the memory of one exchange.
@@ -90,12 +93,15 @@ func (x *Exchange) Finished() bool {
 }
 
 // Started is when the exchange began: for the first of a connection, when the
-// connection was opened.
+// connection was opened, or the look-up of the name before it.
 func (x *Exchange) Started() int64 {
-	if x.First && x.Connection.Opened != 0 && !x.Connection.Partial {
-		return x.Connection.Opened
+	switch {
+	case !x.First || x.Connection.Opened == 0 || x.Connection.Partial:
+		return x.begin()
+	case x.Lookup != nil && x.Lookup.Own:
+		return min(x.Lookup.Asked, x.Connection.Opened)
 	}
-	return x.begin()
+	return x.Connection.Opened
 }
 
 // begin is the first byte of the exchange itself.
@@ -123,6 +129,12 @@ func (x *Exchange) Timings() Timings {
 	c := &x.Connection
 	at := x.Started()
 	if at != x.begin() {
+		blocked := int64(0)
+		if at != c.Opened {
+			t.DNS = max(0, min(x.Lookup.Answered, c.Opened)-at)
+			blocked = c.Opened - at - t.DNS
+			at = c.Opened
+		}
 		if c.Established != 0 {
 			t.Connect = max(0, min(c.Established, x.begin())-at)
 			at += t.Connect
@@ -132,7 +144,7 @@ func (x *Exchange) Timings() Timings {
 			t.TLS = max(0, min(c.TLS.Finished, x.begin())-at)
 			at += t.TLS
 		}
-		t.Blocked = x.begin() - at
+		t.Blocked = blocked + x.begin() - at
 		at = x.begin()
 	}
 	end := x.Ended()

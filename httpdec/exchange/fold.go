@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"clipper/bus"
+	"clipper/httpdec/lookup"
 )
 
 // Limits on the memory of a Fold; the oldest go first.
@@ -29,12 +30,14 @@ type Fold struct {
 	order   []*Exchange // to find the oldest; may hold finished ones
 	procs   bounded[int, Process]
 	sockets bounded[socket, int]
+	names   lookup.Names
 }
 
 type connection struct {
 	facts     bus.Connection
 	exchanges map[uint64]*Exchange
 	any       bool // an exchange was seen
+	lookup    *lookup.Lookup
 }
 
 // New returns an empty fold.
@@ -95,6 +98,10 @@ func (f *Fold) Event(e *bus.Event) {
 	if e.Type == bus.EventEOS {
 		return // of one partition
 	}
+	if e.Type == bus.EventDNS {
+		f.names.Add(e.DNS)
+		return
+	}
 	c := f.conns[e.Conn]
 	if c == nil {
 		if e.Type == bus.EventClosed {
@@ -107,6 +114,7 @@ func (f *Fold) Event(e *bus.Event) {
 	case bus.EventConnection:
 		if e.Connection != nil {
 			c.facts = *e.Connection
+			f.lookup(c)
 		}
 	case bus.EventVerdict:
 		if e.Verdict != nil {
@@ -132,10 +140,22 @@ func (f *Fold) closed(c *connection, e *bus.Event) {
 			f.verdict(c, e, bus.Verdict{Code: Refused, Reason: "the server refused the connection"})
 		case bus.EndUnreach:
 			f.verdict(c, e, bus.Verdict{Code: Unreachable, Reason: "the server is unreachable"})
+		case bus.EndIdle, bus.EndReused:
+			if a := &c.facts; a.Transport == "tcp" && a.Established == 0 && !a.Partial && !c.any {
+				f.verdict(c, e, bus.Verdict{Code: Timeout, Reason: "the server did not answer"})
+			}
 		}
 	}
 	f.flush(c)
 	delete(f.conns, e.Conn)
+}
+
+// lookup finds how the name of the server was looked up. Its answer may come a
+// little late, from another partition.
+func (f *Fold) lookup(c *connection) {
+	if c.lookup == nil && c.facts.Transport != "udp" {
+		c.lookup = f.names.Find(&c.facts)
+	}
 }
 
 // flush hands out what a connection leaves open, oldest first.
@@ -192,7 +212,8 @@ func (f *Fold) admit(x *Exchange) {
 func (f *Fold) finish(c *connection, x *Exchange) {
 	delete(c.exchanges, x.Stream)
 	f.open--
-	x.Connection = c.facts
+	f.lookup(c)
+	x.Connection, x.Lookup = c.facts, c.lookup
 	x.Process = f.Process(&c.facts)
 	if f.h.Exchange != nil {
 		f.h.Exchange(x)

@@ -66,6 +66,27 @@ func TestTimings(t *testing.T) {
 	}
 }
 
+func TestLookup(t *testing.T) {
+	f, got, _ := collect(t)
+	feed(f,
+		bus.Event{Type: bus.EventDNS, Conn: 9, Time: 90 * ms, DNS: &bus.DNS{Name: "a.test", Type: "A", Asked: 60 * ms, Answered: 90 * ms,
+			Addresses: []netip.Addr{flow(1).Server.Addr()}}},
+		bus.Event{Type: bus.EventConnection, Connection: &bus.Connection{Flow: flow(1), Opened: 100 * ms, Established: 110 * ms}},
+		bus.Event{Type: bus.EventRequest, Time: 135 * ms, Stream: 1, Request: &bus.Request{}},
+		bus.Event{Type: bus.EventFailed, Time: 140 * ms, Stream: 1, Failure: &bus.Failure{Code: "x"}},
+		bus.Event{Type: bus.EventRequest, Time: 150 * ms, Stream: 2, Request: &bus.Request{}},
+		bus.Event{Type: bus.EventFailed, Time: 160 * ms, Stream: 2, Failure: &bus.Failure{Code: "x"}},
+	)
+	for i, want := range []Timings{
+		{Blocked: 35 * ms, DNS: 30 * ms, Connect: 10 * ms, TLS: -1, Send: 5 * ms},
+		{Blocked: -1, DNS: -1, Connect: -1, TLS: -1, Send: 10 * ms},
+	} {
+		if x := (*got)[i]; x.Timings() != want || x.Lookup == nil || x.Lookup.Name != "a.test" {
+			t.Errorf("exchange %d: %+v, want %+v; look-up %+v", i, x.Timings(), want, x.Lookup)
+		}
+	}
+}
+
 func TestProcess(t *testing.T) {
 	f, got, _ := collect(t)
 	f.Proc(&bus.ProcEvent{Type: bus.ProcExec, PID: 7, Exe: "/bin/a", Argv: []string{"a", "-b"}})

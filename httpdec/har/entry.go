@@ -10,6 +10,7 @@ import (
 
 	"clipper/bus"
 	"clipper/httpdec/exchange"
+	"clipper/httpdec/lookup"
 )
 
 // NewEntry makes the entry of an exchange, without the text of its bodies.
@@ -22,6 +23,7 @@ func NewEntry(x *exchange.Exchange) *Entry {
 		ConnectionID:    x.Conn.String(),
 		Stream:          x.Stream,
 		Protocol:        x.Connection.Protocol,
+		Lookup:          lookedUp(x.Lookup),
 		TLS:             tlsFacts(x.Connection.TLS),
 		MessagesTotal:   x.MessageCount,
 	}
@@ -282,6 +284,24 @@ func tlsFacts(t *bus.TLSInfo) *TLS {
 		if c, err := x509.ParseCertificate(t.Certificates[0]); err == nil {
 			h.Subject, h.Issuer, h.Names = c.Subject.String(), c.Issuer.String(), c.DNSNames
 			h.NotBefore, h.NotAfter = c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339)
+		}
+	}
+	return h
+}
+
+func lookedUp(l *lookup.Lookup) *Lookup {
+	if l == nil {
+		return nil
+	}
+	q := l.Queries[0]
+	h := &Lookup{Name: l.Name, Started: isoTime(l.Asked), Time: ms(l.Answered - l.Asked), Reused: !l.Own,
+		Transport: q.Transport, Server: q.Server.String()}
+	for _, q := range l.Queries {
+		if len(h.Aliases) == 0 {
+			h.Aliases = q.Aliases
+		}
+		for _, a := range q.Addresses {
+			h.Addresses = append(h.Addresses, a.String())
 		}
 	}
 	return h

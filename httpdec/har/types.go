@@ -57,6 +57,7 @@ type Entry struct {
 	Stream        uint64      `json:"_stream"`
 	Protocol      string      `json:"_protocol,omitempty"` // "http/1.1", "h2", …
 	ServerPort    int         `json:"_serverPort,omitempty"`
+	Lookup        *Lookup     `json:"_lookup,omitempty"`
 	TLS           *TLS        `json:"_tls,omitempty"`
 	Error         string      `json:"_error,omitempty"`
 	ErrorCode     string      `json:"_errorCode,omitempty"`
@@ -74,6 +75,18 @@ type Interim struct {
 	Time    float64     `json:"time"` // ms after startedDateTime
 	Status  int         `json:"status"`
 	Headers []NameValue `json:"headers"`
+}
+
+// Lookup is how the address of the server was found.
+type Lookup struct {
+	Name      string   `json:"name"`
+	Started   string   `json:"started"`          // ISO 8601
+	Time      float64  `json:"time"`             // ms
+	Reused    bool     `json:"reused,omitempty"` // the connection did not wait for it
+	Transport string   `json:"transport"`
+	Server    string   `json:"server"`
+	Aliases   []string `json:"aliases,omitempty"`
+	Addresses []string `json:"addresses"`
 }
 
 // TLS are the facts of the connection's TLS.

@@ -84,7 +84,7 @@ func (t *Translator) ExpectProcesses() { t.observed = true }
 func (t *Translator) HTTP(e *bus.Event, now time.Time) {
 	t.now = now
 	t.Expire(now)
-	if e.Type == bus.EventEOS {
+	if e.Type == bus.EventEOS || e.Type == bus.EventDNS {
 		return
 	}
 	c := t.conns[e.Conn]
