@@ -157,10 +157,9 @@ func captureRecords(t testing.TB, path string) (out []bus.Record, flows []bus.Fl
 	return out, flows
 }
 
-// TestCorpus decodes captures that nobody here made and compares the visible facts with a
-// golden file. tshark's opinion on them is in TestCorpusAgainstTshark.
-func TestCorpus(t *testing.T) {
-	var files []string
+// corpusFiles lists the captures of the corpus.
+func corpusFiles(t testing.TB) (files []string) {
+	t.Helper()
 	for _, pattern := range []string{"zeek/tls/*.pcap*", "arkime/*.pcap*", "zeek/http/*.pcap*", "zeek/tcp/*.pcap*", "zeek/quic/*.pcap*", "zeek/dns/*.pcap*"} {
 		m, _ := filepath.Glob(filepath.Join(corpus, pattern))
 		files = append(files, m...)
@@ -169,6 +168,13 @@ func TestCorpus(t *testing.T) {
 		t.Skip("../../shared/corpus is not here")
 	}
 	slices.Sort(files)
+	return files
+}
+
+// TestCorpus decodes captures that nobody here made and compares the visible facts with a
+// golden file. tshark's opinion on them is in TestCorpusAgainstTshark.
+func TestCorpus(t *testing.T) {
+	files := corpusFiles(t)
 	var got strings.Builder
 	for _, path := range files {
 		rs, flows := captureRecords(t, path)

@@ -27,8 +27,8 @@ type half struct {
 
 	epoch    epoch
 	prot     protection // of epoch; nil until its secret is found
-	secret   []byte     // traffic secret of prot, TLS 1.3
-	suite    *suite     // of secret
+	secret   []byte     // of prot: traffic secret or, before TLS 1.3, master secret
+	suite    *suite     // of secret, TLS 1.3
 	params   parameters // of epoch, before TLS 1.3
 	messages []byte     // incomplete handshake messages
 	skip     int        // bytes to go of a message that is too long to keep

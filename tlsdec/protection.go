@@ -15,6 +15,8 @@ type protection interface {
 	overhead() int
 	// anyOrder reports whether records can be opened without the ones before.
 	anyOrder() bool
+	// code codes the state that keys do not give.
+	code(*codec)
 }
 
 // newProtection13 protects with a traffic secret (RFC 8446, section 5.2).

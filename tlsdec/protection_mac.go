@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"crypto/cipher"
 	"crypto/hmac"
-	"crypto/rc4"
 	"encoding/binary"
 	"hash"
+
+	"clipper/tlsdec/internal/rc4"
 )
 
 // macProtection is that of the suites with a MAC of their own: CBC
@@ -18,6 +19,7 @@ type macProtection struct {
 	cbc            cipher.BlockMode // nil: not CBC
 	stream         *rc4.Cipher      // nil: not RC4
 	blockLen       int
+	chain          []byte // before TLS 1.1: the block before the next record
 	mac            hash.Hash
 	macLen         int
 	ssl3           *ssl3MAC
@@ -47,7 +49,7 @@ func newMACProtection(p *parameters, macKey, key, iv []byte) protection {
 		r.encryptThenMAC = p.encryptThenMAC
 	case cipherRC4:
 		var err error
-		if r.stream, err = rc4.NewCipher(key); err != nil {
+		if r.stream, err = rc4.New(key); err != nil {
 			return nil
 		}
 	}
@@ -90,8 +92,10 @@ func (p *macProtection) open(dst, record []byte) (contentType, []byte, error) {
 			return 0, nil, errOpen
 		}
 		if p.version >= versionTLS11 {
-			p.cbc.(interface{ SetIV([]byte) }).SetIV(plain[:p.blockLen])
+			p.setIV(plain[:p.blockLen])
 			plain = plain[p.blockLen:]
+		} else {
+			p.chain = append(p.chain[:0], plain[len(plain)-p.blockLen:]...)
 		}
 		p.cbc.CryptBlocks(plain, plain)
 		if len(plain) == 0 {
@@ -117,6 +121,10 @@ func (p *macProtection) open(dst, record []byte) (contentType, []byte, error) {
 	}
 	p.seq++
 	return contentType(record[0]), plain, nil
+}
+
+func (p *macProtection) setIV(iv []byte) {
+	p.cbc.(interface{ SetIV([]byte) }).SetIV(iv) // all of the standard library's have it
 }
 
 // authentic checks the MAC over sequence number, type, version, length and content.

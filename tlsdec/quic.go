@@ -1,6 +1,7 @@
 package tlsdec
 
 import (
+	"bytes"
 	"fmt"
 
 	"clipper/bus"
@@ -10,9 +11,11 @@ import (
 // facts of the two hellos; what follows them is not decoded.
 type quicFlow struct {
 	version uint32
-	keys    [2]*quicInitialKeys // nil: a version without known salt
-	crypto  [2]quicCrypto
-	settled [2]bool // the hello of the direction was read
+	// destination is the connection id that keys are derived from.
+	destination []byte
+	keys        [2]*quicInitialKeys // nil: a version without known salt
+	crypto      [2]quicCrypto
+	settled     [2]bool // the hello of the direction was read
 }
 
 // detectQUIC returns the flow that begins with datagram b, or nil if it is not QUIC.
@@ -34,6 +37,7 @@ func detectQUIC(b []byte) *quicFlow {
 }
 
 func (q *quicFlow) derive(destination []byte) {
+	q.destination = bytes.Clone(destination)
 	for d := range q.keys {
 		q.keys[d] = newQUICInitialKeys(q.version, destination, bus.Dir(d))
 	}

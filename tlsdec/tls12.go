@@ -44,7 +44,7 @@ func (c *conn) acquireMaster(h *half, record []byte, t int64) bool {
 		if !p.anyOrder() { // opening changed its state: begin again
 			h.prot = c.protection12(h, master)
 		}
-		s.master = master
+		s.master, h.secret = master, master
 		s.learned(from)
 		return true
 	}

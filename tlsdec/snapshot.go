@@ -1,0 +1,356 @@
+package tlsdec
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"slices"
+
+	"clipper/bus"
+)
+
+// snapshotFormat changes with the structures below.
+const snapshotFormat = "tlsdec 1"
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// AppendSnapshot implements bus.Snapshotter.
+func (d *decoder) AppendSnapshot(b []byte) []byte {
+	start := len(b)
+	x := &codec{b: append(b, snapshotFormat...)}
+	d.code(x, 0)
+	return binary.LittleEndian.AppendUint32(x.b, crc32.Checksum(x.b[start:], castagnoli))
+}
+
+// Restore implements bus.Snapshotter. The secrets that the stage had at the
+// snapshot may be given to it before or after.
+func (d *decoder) Restore(b []byte, pos uint64) error {
+	n := len(b) - crc32.Size
+	if n < len(snapshotFormat) || string(b[:len(snapshotFormat)]) != snapshotFormat ||
+		binary.LittleEndian.Uint32(b[n:]) != crc32.Checksum(b[:n], castagnoli) {
+		return errSnapshot
+	}
+	x := &codec{b: b[len(snapshotFormat):n], restoring: true}
+	if d.code(x, pos); x.failed || len(x.b) > 0 {
+		return errSnapshot
+	}
+	return nil
+}
+
+func (d *decoder) code(x *codec, pos uint64) {
+	x.uint64(&d.opened)
+	for _, l := range []bus.Layer{bus.TCP, bus.UDP} {
+		if x.present(d.ended[l]) {
+			d.ended[l] = true
+		}
+	}
+	for c := d.order.first; !x.restoring && c != nil; c = c.next {
+		x.present(true)
+		c.code(x)
+	}
+	if !x.restoring {
+		x.present(false)
+		return
+	}
+	for last := uint64(0); x.present(false); {
+		c := &conn{d: d}
+		if c.code(x); x.failed || d.conns[c.id] != nil || c.number <= last || c.number > d.opened {
+			x.fail()
+			return
+		}
+		last = c.number
+		c.mark = d.low.Add(pos)
+		d.conns[c.id] = c
+		d.order.push(c)
+		d.held += c.held
+		if c.stopped {
+			d.waiting.enter(c, c.tls.keys(), c.tls.anyKey())
+		}
+	}
+}
+
+func (c *conn) code(x *codec) {
+	number(x, &c.id)
+	x.json(&c.open)
+	x.uint64(&c.number)
+	octets(x, &c.verdict)
+	x.bool(&c.udp)
+	x.bool(&c.decided)
+	x.bool(&c.stopped)
+	number(x, &c.stoppedAt)
+	number(x, &c.wants)
+	number(x, &c.at)
+	x.uint64(&c.steps)
+	x.bool(&c.warned)
+	x.bool(&c.final)
+	x.bool(&c.peerless)
+	list(x, &c.queue, codeHeld)
+	if x.present(c.tls != nil) {
+		if x.restoring {
+			c.tls = new(session)
+		}
+		c.tls.code(x)
+	}
+	if x.present(c.quic != nil) {
+		if x.restoring {
+			c.quic = new(quicFlow)
+		}
+		c.quic.code(x)
+	}
+	for i := range c.half {
+		h := &c.half[i]
+		h.dir = bus.Dir(i)
+		c.codeHalf(x, h)
+	}
+	if x.restoring {
+		c.held = c.count()
+		if !c.valid() {
+			x.fail()
+		}
+	}
+}
+
+// count is what is held back, summed up.
+func (c *conn) count() (n int) {
+	for _, list := range [][]heldRecord{c.queue, c.half[0].undecided, c.half[0].later, c.half[1].undecided, c.half[1].later} {
+		for i := range list {
+			n += list[i].cost
+		}
+	}
+	if c.tls != nil {
+		for i := range c.tls.early {
+			n += c.tls.early[i].cost()
+		}
+	}
+	if c.stopped {
+		n += connectionCost
+	}
+	return n
+}
+
+// valid reports whether a restored connection holds what the rest relies on.
+func (c *conn) valid() bool {
+	if c.stopped && (c.tls == nil || c.tls.hello == nil) || c.quic != nil && c.tls == nil {
+		return false
+	}
+	for i := range c.half {
+		h := &c.half[i]
+		if h.mode > modeOpaque || h.epoch > epochMaster || h.mode == modeTLS && c.tls == nil ||
+			h.epoch != epochPlain && (c.tls == nil || c.tls.hello == nil) || h.epoch == epochMaster && (h.params.suite == nil || c.tls.server == nil) ||
+			h.prot != nil && h.epoch == epochPlain {
+			return false
+		}
+	}
+	return true
+}
+
+func codeHeld(x *codec, k *heldRecord) {
+	number(x, &k.Layer)
+	number(x, &k.Type)
+	number(x, &k.Dir)
+	number(x, &k.Flags)
+	number(x, &k.Conn)
+	x.uint64(&k.Offset)
+	number(x, &k.Time)
+	x.uint64(&k.Stream)
+	number(x, &k.Aux)
+	octets(x, &k.Payload)
+	x.uint64(&k.Pos)
+	number(x, &k.cost)
+	if x.restoring && (k.cost < 0 || k.cost > bus.MaxBatch || k.Dir > 1) {
+		x.fail()
+	}
+}
+
+func (c *conn) codeHalf(x *codec, h *half) {
+	number(x, &h.mode)
+	x.uint64(&h.out)
+	x.bool(&h.closed)
+	list(x, &h.undecided, codeHeld)
+	list(x, &h.later, codeHeld)
+	x.bool(&h.waits)
+	if x.present(h.partial != nil) {
+		octets(x, &h.partial)
+		if x.restoring {
+			h.partial = append(c.d.buffer(), h.partial...)
+		}
+	}
+	number(x, &h.begun)
+	x.bool(&h.v2)
+	number(x, &h.epoch)
+	octets(x, &h.secret)
+	codeSuite(x, &h.suite)
+	h.params.code(x)
+	octets(x, &h.messages)
+	number(x, &h.skip)
+	x.bool(&h.finished)
+	h.loss.code(x)
+	if x.present(h.prot != nil) {
+		if x.restoring {
+			if h.prot = c.protection(h); h.prot == nil {
+				x.fail()
+				return
+			}
+		}
+		h.prot.code(x)
+	}
+}
+
+// protection makes the protection of h's epoch anew.
+func (c *conn) protection(h *half) protection {
+	if h.epoch != epochMaster {
+		return newProtection13(h.suite, h.secret)
+	}
+	if h.params.suite == nil {
+		return nil
+	}
+	return c.protection12(h, h.secret)
+}
+
+func codeSuite(x *codec, s **suite) {
+	id := uint16(0)
+	if !x.present(*s != nil) {
+		return
+	}
+	if !x.restoring {
+		id = (*s).id
+	}
+	number(x, &id)
+	if x.restoring {
+		if *s = newSuite(id); *s == nil {
+			x.fail()
+		}
+	}
+}
+
+func (p *parameters) code(x *codec) {
+	number(x, &p.version)
+	codeSuite(x, &p.suite)
+	x.array(p.clientRandom[:])
+	x.array(p.serverRandom[:])
+	x.bool(&p.encryptThenMAC)
+	number(x, &p.compression)
+}
+
+func (l *loss) code(x *codec) {
+	x.bool(&l.any)
+	x.bool(&l.holed)
+	x.bool(&l.blind)
+	x.bool(&l.seeking)
+	number(x, &l.trials)
+	number(x, &l.wire)
+	octets(x, &l.window)
+	number(x, &l.unnumbered)
+}
+
+func (p *aeadProtection) code(x *codec) { x.uint64(&p.seq) }
+
+func (p *macProtection) code(x *codec) {
+	x.uint64(&p.seq)
+	if p.stream != nil {
+		x.array(p.stream.S[:])
+		number(x, &p.stream.I)
+		number(x, &p.stream.J)
+	}
+	if octets(x, &p.chain); x.restoring && len(p.chain) > 0 {
+		if p.cbc == nil || len(p.chain) != p.blockLen {
+			x.fail()
+			return
+		}
+		p.setIV(p.chain)
+	}
+}
+
+func (p *compressed) code(x *codec) {
+	p.protection.code(x)
+	x.bool(&p.begun)
+	octets(x, &p.window)
+}
+
+func (s *session) code(x *codec) {
+	x.json(&s.info)
+	x.bool(&s.dirty)
+	x.bool(&s.late)
+	if x.present(s.hello != nil) {
+		if x.restoring {
+			s.hello = new(clientHello)
+		}
+		s.hello.code(x)
+	}
+	if x.present(s.server != nil) {
+		if x.restoring {
+			s.server = new(serverHello)
+		}
+		s.server.code(x)
+	}
+	x.bool(&s.retried)
+	number(x, &s.version)
+	x.bool(&s.tls13)
+	codeSuite(x, &s.suite)
+	octets(x, &s.random)
+	octets(x, &s.premasterID)
+	octets(x, &s.transcript)
+	x.bool(&s.exchanged)
+	x.bool(&s.helloDone)
+	octets(x, &s.master)
+	list(x, &s.early, func(x *codec, e *earlyData) {
+		octets(x, &e.plain)
+		number(x, &e.missing)
+		number(x, &e.time)
+	})
+	x.bool(&s.earlyOver)
+	x.bool(&s.data)
+	x.bool(&s.failed)
+}
+
+func (h *clientHello) code(x *codec) {
+	number(x, &h.version)
+	x.array(h.random[:])
+	octets(x, &h.sessionID)
+	for _, l := range []*[]uint16{&h.suites, &h.extensions, &h.groups, &h.signatures, &h.versions} {
+		list(x, l, number[uint16])
+	}
+	octets(x, &h.serverName)
+	list(x, &h.alpn, octets[string])
+	octets(x, &h.pointFormats)
+	x.bool(&h.earlyData)
+	x.bool(&h.ech)
+	x.bool(&h.hasServerName)
+}
+
+func (h *serverHello) code(x *codec) {
+	number(x, &h.version)
+	x.array(h.random[:])
+	octets(x, &h.sessionID)
+	number(x, &h.suite)
+	number(x, &h.compression)
+	number(x, &h.group)
+	octets(x, &h.alpn)
+	x.bool(&h.retry)
+	x.bool(&h.preSharedKey)
+	x.bool(&h.encryptThenMAC)
+	x.bool(&h.extendedMaster)
+}
+
+func (q *quicFlow) code(x *codec) {
+	number(x, &q.version)
+	if x.present(q.keys[0] != nil) {
+		octets(x, &q.destination)
+		if x.restoring {
+			q.derive(q.destination)
+		}
+	}
+	for i := range q.crypto {
+		octets(x, &q.crypto[i].data)
+		list(x, &q.crypto[i].holes, func(x *codec, h *hole) {
+			number(x, &h.from)
+			number(x, &h.to)
+			if x.restoring && (h.from < 0 || h.from >= h.to || h.to > len(q.crypto[i].data)) {
+				x.fail()
+			}
+		})
+		x.bool(&q.settled[i])
+	}
+	if x.restoring && slices.Contains(q.keys[:], nil) != (q.keys[0] == nil) {
+		x.fail()
+	}
+}
