@@ -54,7 +54,9 @@ func TestServerGone(t *testing.T) {
 	for range 4 {
 		select {
 		case err := <-results:
-			if !errors.Is(err, ErrGone) {
+			// A server that shuts down stops storing before it hangs up; on a slow
+			// disk the writer may see that first.
+			if !errors.Is(err, ErrGone) && !errors.Is(err, ErrUnavailable) {
 				t.Error(err)
 			}
 		case <-time.After(40 * time.Second):

@@ -113,8 +113,8 @@ func TestLateRedirect(t *testing.T) {
 			g.Process(s.Record)
 		} else {
 			g.Flush()
-			if r := find(b.Rows(3), "x short"); !strings.HasPrefix(r["status"], "302") {
-				t.Errorf("before its follower: %v", r)
+			if !b.Until(func() bool { return strings.HasPrefix(find(b.Rows(3), "x short")["status"], "302") }) {
+				t.Errorf("before its follower: %v", b.Rows(3))
 			}
 		}
 	}
