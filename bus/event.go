@@ -59,6 +59,11 @@ type Field struct {
 	Value string `json:"value"`
 }
 
+// NotCaptured stands for the name, or the name and the value, of an HTTP/2 field
+// that refers to a part of the connection that was not captured (RFC 7541, section
+// 2.3). No field that was sent can have such a name.
+const NotCaptured = "(not captured)"
+
 // Request is the head of a request. Event.Time is its first byte.
 type Request struct {
 	Method      string  `json:"method"`

@@ -1,6 +1,7 @@
 package httpdec
 
 import (
+	"strconv"
 	"strings"
 
 	"clipper/bus"
@@ -25,6 +26,8 @@ type body struct {
 	stopped  bool           // nothing more is decoded
 	lead     []byte         // the first bytes, in case they are not in the coding
 	leadPast bool
+	length   int64 // of the content as its head says; -1: it does not
+	doubtful bool  // unless it has that length, a part may be lost
 	wire     uint64
 	decoded  uint64
 	problem  string
@@ -39,13 +42,17 @@ type body struct {
 
 // start prepares for the content that the fields describe.
 func (b *body) start(c *conn, stream uint64, dir bus.Dir, fields []bus.Field) {
-	*b = body{c: c, stream: stream, dir: dir}
+	*b = body{c: c, stream: stream, dir: dir, length: -1}
 	for i := range fields {
 		switch f := &fields[i]; {
 		case len(f.Name) == 16 && strings.EqualFold(f.Name, "content-encoding") && b.dec == nil:
 			b.encoded(fields[i:])
 		case len(f.Name) == 12 && strings.EqualFold(f.Name, "content-type"):
 			b.split(f.Value, fields)
+		case len(f.Name) == 14 && strings.EqualFold(f.Name, "content-length"):
+			if n, err := strconv.ParseInt(f.Value, 10, 64); err == nil {
+				b.length = n
+			}
 		}
 	}
 }
@@ -168,6 +175,12 @@ func (b *body) skip(n uint64, t int64) {
 	}
 }
 
+// doubt says that a part of what comes may be lost.
+func (b *body) doubt() {
+	b.doubtful = true
+	b.content = nil
+}
+
 func (b *body) touch(t int64) {
 	b.time = t
 	if !b.dirty {
@@ -255,6 +268,9 @@ func (b *body) finish(t int64, complete bool) {
 func (b *body) end(t int64, trailers []bus.Field) {
 	if b.ended {
 		return
+	}
+	if b.doubtful && b.length != int64(b.wire) {
+		b.note("frames of the connection were not captured: bytes of the body may be missing")
 	}
 	b.finish(t, true)
 	b.ended = true

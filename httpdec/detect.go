@@ -46,6 +46,10 @@ func (c *conn) detect(dir bus.Dir, p []byte, t int64) bool {
 		alpn = c.facts.TLS.ALPN
 	}
 	g := guess(d.prefix[bus.ClientToServer], d.prefix[bus.ServerToClient], alpn, c.facts.Partial || d.lost[0])
+	if c.facts.Partial && g.protocol == "" && startsFrames(p) {
+		g = guessed{protocol: "h2"}
+		d.items = nil
+	}
 	switch {
 	case g.protocol == "h2":
 		c.proto = newHTTP2(c)

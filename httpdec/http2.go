@@ -7,16 +7,14 @@ import (
 	"strconv"
 
 	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
 
 	"clipper/bus"
+	"clipper/httpdec/internal/hpack"
 )
 
 // Limits of HTTP/2.
 const (
 	maxControlFrame = 256 << 10 // bytes of a frame other than DATA
-	maxHeaderTable  = 256 << 10 // bytes of a dynamic table (RFC 7541, section 4.2)
-	maxString       = 128 << 10 // bytes of one name or value
 )
 
 // http2Conn decodes HTTP/2 (RFC 9113).
@@ -24,6 +22,7 @@ type http2Conn struct {
 	c       *conn
 	sides   [2]http2Side
 	streams map[uint32]*stream2
+	first   uint32 // stream of which the request was seen
 	highest uint32 // stream that the client opened
 	goaway  *bus.Failure
 }
@@ -39,6 +38,9 @@ type http2Side struct {
 	left    uint32 // bytes of a DATA frame that are still to come
 	padding uint32 // of these
 	padLen  bool   // the next byte is the Pad Length
+	skip    uint32 // bytes of a frame that is not whole
+	search  bool   // where the next frame begins is not known
+	found   []byte // while it is searched
 	lost    bool
 
 	dec   *hpack.Decoder
@@ -63,31 +65,40 @@ type fieldBlock struct {
 func newHTTP2(c *conn) *http2Conn {
 	h := &http2Conn{c: c, streams: map[uint32]*stream2{}}
 	for i := range h.sides {
-		s := &h.sides[i]
-		s.dec = hpack.NewDecoder(4096, func(f hpack.HeaderField) { s.block.add(f) })
-		s.dec.SetMaxStringLength(maxString)
+		h.sides[i].search = c.facts.Partial
+		h.sides[i].dec = hpack.New(c.facts.Partial)
 	}
 	return h
 }
 
-func (b *fieldBlock) add(f hpack.HeaderField) {
+func (b *fieldBlock) add(f bus.Field) {
 	if b.size += len(f.Name) + len(f.Value) + 32; b.size > MaxHead {
 		b.cut = true
 		return
 	}
-	b.fields = append(b.fields, bus.Field{Name: f.Name, Value: f.Value})
+	b.fields = append(b.fields, f)
 }
 
 func (h *http2Conn) data(dir bus.Dir, p []byte, t int64, force bool) (n int) {
 	s := &h.sides[dir]
+	if s.search {
+		h.resync(s, dir, p, t, false)
+		return len(p)
+	}
 	if dir == bus.ClientToServer && s.preface < len(clientPreface) && s.preface >= 0 {
 		if n = s.readPreface(p); s.preface > 0 && s.preface < len(clientPreface) && n < len(p) {
 			h.lose(dir, bus.Failure{Code: "malformed-preface", Reason: "the HTTP/2 client preface is cut"}, t)
 		}
 	}
 	for n < len(p) {
-		if s.lost {
+		switch {
+		case s.lost:
 			return len(p)
+		case s.skip > 0:
+			k := min(int(s.skip), len(p)-n)
+			s.skip -= uint32(k)
+			n += k
+			continue
 		}
 		k, wait := h.read(s, dir, p[n:], t, force)
 		n += k
@@ -172,7 +183,7 @@ func parseFrameHeader(b []byte) http2.FrameHeader {
 func (h *http2Conn) mustWait(s *http2Side, dir bus.Dir) bool {
 	id := s.frame.StreamID
 	return dir == bus.ServerToClient && s.frame.Type == http2.FrameHeaders && id%2 == 1 && id > h.highest &&
-		!h.sides[bus.ClientToServer].lost && !h.c.facts.Partial
+		!h.sides[bus.ClientToServer].lost && !h.sides[bus.ClientToServer].search && !h.c.facts.Partial
 }
 
 func (h *http2Conn) startData(s *http2Side, dir bus.Dir, t int64) (wait bool) {
@@ -255,7 +266,7 @@ func (h *http2Conn) control(s *http2Side, dir bus.Dir, payload []byte, t int64) 
 		if v, ok := f.Value(http2.SettingHeaderTableSize); ok && !f.IsAck() {
 			// It limits what the other side may use; when that takes effect is
 			// told in its field sections.
-			h.sides[1-dir].dec.SetAllowedMaxDynamicTableSize(min(max(v, 4096), maxHeaderTable))
+			h.sides[1-dir].dec.Allow(v)
 		}
 	}
 }
@@ -270,9 +281,9 @@ func (h *http2Conn) fragment(s *http2Side, dir bus.Dir, p []byte, last bool, t i
 	if s.block.fields == nil {
 		s.block.fields = make([]bus.Field, 0, 12)
 	}
-	_, err := s.dec.Write(p)
+	err := s.dec.Write(p, s.block.add)
 	if err == nil && last {
-		err = s.dec.Close()
+		err = s.dec.End()
 	}
 	if err != nil {
 		h.lose(dir, bus.Failure{Code: "malformed-headers", Reason: "an HTTP/2 field section can't be decoded: " + err.Error()}, t)
@@ -340,21 +351,68 @@ func (h *http2Conn) open() []*stream2 {
 	return list
 }
 
+// gap accounts for lost bytes. Inside of a frame they damage no other stream than
+// its own; else what they were is not known, and the next frame is searched for.
 func (h *http2Conn) gap(dir bus.Dir, n uint64, t int64) {
 	s := &h.sides[dir]
-	if s.left > 0 && !s.padLen && n <= uint64(s.left-s.padding) {
+	switch {
+	case s.lost:
+	case s.left > 0 && !s.padLen && n <= uint64(s.left-s.padding):
 		if x := h.streams[s.frame.StreamID]; x != nil {
 			x.skip(dir, n, t)
 		}
 		if s.left -= uint32(n); s.left == 0 {
 			h.endData(s, dir, t)
 		}
-		return
+	case s.skip > 0 && n <= uint64(s.skip):
+		s.skip -= uint32(n)
+	case s.have == frameHeaderLen && n <= uint64(s.frame.Length)-uint64(len(s.payload)):
+		s.skip = s.frame.Length - uint32(len(s.payload)) - uint32(n)
+		s.have, s.payload = 0, nil
+		h.damaged(s, dir, t)
+	default:
+		if s.left > 0 {
+			if x := h.streams[s.frame.StreamID]; x != nil {
+				x.skip(dir, uint64(s.left), t)
+			}
+		}
+		h.unknown(s, dir, t)
 	}
-	h.lose(dir, bus.Failure{Code: "gap", Reason: "bytes of the connection were not captured"}, t)
+}
+
+// damaged deals with a frame of which a part is lost.
+func (h *http2Conn) damaged(s *http2Side, dir bus.Dir, t int64) {
+	switch s.frame.Type {
+	case http2.FrameHeaders, http2.FramePushPromise, http2.FrameContinuation:
+		s.dec.Forget()
+		s.block = fieldBlock{}
+		if x := h.streams[s.frame.StreamID]; x != nil {
+			h.fail(x, gapFailure, t)
+		}
+		if id := s.frame.StreamID; dir == bus.ClientToServer && s.frame.Type == http2.FrameHeaders && id%2 == 1 {
+			h.highest = max(h.highest, id)
+		}
+	}
+}
+
+var gapFailure = bus.Failure{Code: "gap", Reason: "bytes of the exchange were not captured"}
+
+// unknown begins the search for the next frame. Any stream may have lost frames,
+// and any entry may have come into the dynamic table.
+func (h *http2Conn) unknown(s *http2Side, dir bus.Dir, t int64) {
+	for _, x := range h.open() {
+		x.doubt(dir)
+	}
+	s.dec.Forget()
+	s.search, s.found = true, nil
+	s.left, s.have, s.skip, s.payload, s.block = 0, 0, 0, nil, fieldBlock{}
+	if dir == bus.ClientToServer {
+		s.preface = -1
+	}
 }
 
 func (h *http2Conn) fin(dir bus.Dir, t int64) {
+	h.searchLast(dir, t)
 	if dir == bus.ClientToServer {
 		return // it may still read
 	}
@@ -375,7 +433,18 @@ func (h *http2Conn) because(f bus.Failure) bus.Failure {
 	return f
 }
 
-func (h *http2Conn) abort(f bus.Failure, t int64) { h.failAll(h.because(f), t) }
+func (h *http2Conn) abort(f bus.Failure, t int64) {
+	h.searchLast(bus.ClientToServer, t)
+	h.searchLast(bus.ServerToClient, t)
+	h.failAll(h.because(f), t)
+}
+
+// searchLast looks for a last frame in what is left of a search.
+func (h *http2Conn) searchLast(dir bus.Dir, t int64) {
+	if s := &h.sides[dir]; s.search && len(s.found) > 0 {
+		h.resync(s, dir, nil, t, true)
+	}
+}
 
 func (h *http2Conn) reset(id uint32, dir bus.Dir, code http2.ErrCode, t int64) {
 	x := h.streams[id]

@@ -17,6 +17,7 @@ type stream2 struct {
 	respHead bool
 	respDone bool
 	failed   bool
+	doubted  [2]bool // frames may be lost
 	reqBody  body
 	respBody body
 }
@@ -50,6 +51,18 @@ func (x *stream2) skip(dir bus.Dir, n uint64, t int64) {
 	}
 }
 
+// doubt says that frames of a direction may be lost.
+func (x *stream2) doubt(dir bus.Dir) {
+	if dir == bus.ClientToServer && x.reqDone || dir == bus.ServerToClient && x.respDone {
+		return
+	}
+	x.doubted[dir] = true
+	x.body(dir).doubt()
+	if x.ws != nil {
+		x.ws.lose(dir)
+	}
+}
+
 // receives reports whether DATA belongs to the stream now.
 func (x *stream2) receives(dir bus.Dir) bool {
 	if dir == bus.ClientToServer {
@@ -70,7 +83,7 @@ func (h *http2Conn) section(dir bus.Dir, b *fieldBlock, t int64) {
 	x := h.streams[b.stream]
 	switch {
 	case dir == bus.ClientToServer && x == nil:
-		if b.stream <= h.highest || b.stream%2 == 0 {
+		if b.stream <= h.highest && !h.unseen(b.stream) || b.stream%2 == 0 || h.strayTrailers(b, ":method") {
 			return // closed
 		}
 		x = h.request(b, b.stream, t)
@@ -85,13 +98,32 @@ func (h *http2Conn) section(dir bus.Dir, b *fieldBlock, t int64) {
 		}
 	case dir == bus.ServerToClient:
 		if x == nil {
-			if b.stream <= h.highest || b.stream%2 == 0 {
+			if b.stream <= h.highest && !h.unseen(b.stream) || b.stream%2 == 0 || h.strayTrailers(b, ":status") {
 				return
 			}
 			x = h.orphan(b, t)
 		}
 		h.response(x, b, t)
 	}
+}
+
+// unseen reports whether a stream may have been opened before the capture began.
+func (h *http2Conn) unseen(id uint32) bool {
+	return h.c.facts.Partial && (h.first == 0 || id < h.first)
+}
+
+// strayTrailers reports whether b is the end of a message whose head was not
+// captured: it lacks the pseudo-header field that a head has.
+func (h *http2Conn) strayTrailers(b *fieldBlock, pseudo string) bool {
+	if !b.end || !h.c.facts.Partial {
+		return false
+	}
+	for _, f := range b.fields {
+		if f.Name == pseudo || f.Name == bus.NotCaptured {
+			return false
+		}
+	}
+	return true
 }
 
 func (h *http2Conn) newStream(id uint32, t int64) *stream2 {
@@ -121,9 +153,15 @@ func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
 	c.setProtocol("h2")
 	c.announce(b.start)
 	x := h.newStream(id, t)
+	if h.first == 0 {
+		h.first = id
+	}
 	var scheme, authority, path string
 	for i := range b.fields {
 		f := &b.fields[i]
+		if f.Name == bus.NotCaptured {
+			continue
+		}
 		if f.Name == "" || f.Name[0] != ':' {
 			break
 		}
@@ -221,6 +259,10 @@ func (h *http2Conn) endStream(x *stream2, dir bus.Dir, t int64, trailers []bus.F
 		return
 	}
 	if dir == bus.ServerToClient {
+		if !x.respHead && x.doubted[dir] {
+			h.fail(x, bus.Failure{Code: "gap", Reason: "the head of the response was not captured"}, t)
+			return
+		}
 		if !x.respHead || x.respDone {
 			return
 		}
@@ -255,6 +297,9 @@ func (h *http2Conn) fail(x *stream2, f bus.Failure, t int64) {
 		x.reqBody.note("the request did not end: " + f.Reason)
 		x.reqBody.end(t, nil)
 		return
+	}
+	if (x.doubted[0] || x.doubted[1]) && f.Code != "gap" {
+		f = bus.Failure{Code: "gap", Reason: f.Reason + "; frames before that were not captured"}
 	}
 	x.failed = true
 	if !x.reqDone {

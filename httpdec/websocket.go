@@ -259,10 +259,13 @@ func (w *webSocket) gap(dir bus.Dir, n uint64, t int64) {
 		return
 	}
 	if !s.lost {
-		s.lost = true
+		w.lose(dir)
 		w.c.message(w.stream, dir, t, &bus.Message{Kind: "websocket", Problem: "bytes were not captured: the messages that follow can't be told apart"})
 	}
 }
+
+// lose says that where the next frame of a direction begins is not known.
+func (w *webSocket) lose(dir bus.Dir) { w.sides[dir].lost = true }
 
 // release frees what the decompression holds.
 func (w *webSocket) release() {

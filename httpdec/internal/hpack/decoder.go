@@ -1,0 +1,283 @@
+// Package hpack decodes field sections (RFC 7541) as a silent reader must: it can
+// start in the middle of a connection, where the dynamic table is not known, and
+// its state can be stored. Huffman codes are left to x/net's hpack.
+package hpack
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/net/http2/hpack"
+
+	"clipper/bus"
+	"clipper/httpdec/internal/snapshot"
+)
+
+// Limits of a decoder.
+const (
+	MaxTable  = 256 << 10 // bytes of a dynamic table (RFC 7541, section 4.1)
+	MaxString = 128 << 10 // bytes of one name or value
+	MaxIndex  = MaxTable/entryOverhead + uint64(len(static))
+
+	initialTable  = 4096
+	entryOverhead = 32
+)
+
+// Errors. What follows one of them in the same direction can't be decoded.
+var (
+	errIndex   = errors.New("hpack: an index beyond the table")
+	errLong    = errors.New("hpack: a string of more than 128 KiB")
+	errInteger = errors.New("hpack: an integer that is too large")
+	errUpdate  = errors.New("hpack: a larger table than was allowed")
+	errCut     = errors.New("hpack: a field section that ends inside of a field")
+)
+
+// Decoder decodes the field sections of one direction.
+type Decoder struct {
+	table   []bus.Field // oldest first
+	size    int
+	max     int
+	allowed int
+	partial bool   // older entries than those of table may exist
+	rest    []byte // of a field that is not complete
+}
+
+// New returns a decoder. partial says that the beginning of the direction was not
+// captured.
+func New(partial bool) *Decoder {
+	d := &Decoder{max: initialTable, allowed: initialTable}
+	if partial {
+		d.Forget()
+	}
+	return d
+}
+
+// Forget says that field sections were lost: what is in the table now is not
+// known, nor how large it may be.
+func (d *Decoder) Forget() {
+	// An encoder does not use what it has evicted, so that to keep more than it
+	// does no harm.
+	*d = Decoder{max: MaxTable, allowed: MaxTable, partial: true}
+}
+
+// Allow takes the SETTINGS_HEADER_TABLE_SIZE of the receiver (RFC 9113, section
+// 6.5.2). When it takes effect is told in the field sections.
+func (d *Decoder) Allow(n uint32) {
+	if n = min(max(n, initialTable), MaxTable); !d.partial {
+		d.allowed = int(n)
+	}
+}
+
+// Write takes a part of a field section and emits the fields that are whole.
+func (d *Decoder) Write(p []byte, emit func(bus.Field)) error {
+	if len(d.rest) > 0 {
+		d.rest = append(d.rest, p...)
+		p = d.rest
+	}
+	for len(p) > 0 {
+		n, err := d.field(p, emit)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		p = p[n:]
+	}
+	if len(p) == 0 {
+		d.rest = d.rest[:0]
+		return nil
+	}
+	if len(p) > 2*MaxString+64 {
+		return errLong
+	}
+	d.rest = append(d.rest[:0], p...)
+	return nil
+}
+
+// End says that the section is complete.
+func (d *Decoder) End() error {
+	if cap(d.rest) > 4096 {
+		defer func() { d.rest = nil }()
+	}
+	if len(d.rest) > 0 {
+		d.rest = d.rest[:0]
+		return errCut
+	}
+	return nil
+}
+
+// field decodes one field representation (RFC 7541, section 6). n is its length,
+// 0 when p does not hold all of it.
+func (d *Decoder) field(p []byte, emit func(bus.Field)) (n int, err error) {
+	switch b := p[0]; {
+	case b&0x80 != 0: // indexed
+		i, n, err := integer(p, 7)
+		if n == 0 || err != nil {
+			return 0, err
+		}
+		f, err := d.at(i)
+		if err == nil {
+			emit(f)
+		}
+		return n, err
+	case b&0xe0 == 0x20: // size update
+		v, n, err := integer(p, 5)
+		if n == 0 || err != nil {
+			return 0, err
+		}
+		if v > uint64(d.allowed) {
+			return 0, errUpdate
+		}
+		d.max = int(v)
+		if d.evict(); v == 0 {
+			d.partial = false
+		}
+		return n, nil
+	case b&0xc0 == 0x40:
+		f, n, err := d.literal(p, 6)
+		if n > 0 {
+			d.add(f)
+			emit(f)
+		}
+		return n, err
+	default: // without indexing, or never indexed
+		f, n, err := d.literal(p, 4)
+		if n > 0 {
+			emit(f)
+		}
+		return n, err
+	}
+}
+
+// literal decodes a field whose value is a string.
+func (d *Decoder) literal(p []byte, prefix uint) (f bus.Field, n int, err error) {
+	i, n, err := integer(p, prefix)
+	if n == 0 || err != nil {
+		return f, 0, err
+	}
+	if i > 0 {
+		if f, err = d.at(i); err != nil {
+			return f, 0, err
+		}
+	} else {
+		k := 0
+		if f.Name, k, err = str(p[n:]); k == 0 {
+			return f, 0, err
+		}
+		n += k
+	}
+	v, k, err := str(p[n:])
+	if k == 0 {
+		return f, 0, err
+	}
+	f.Value = v
+	return f, n + k, nil
+}
+
+// at is the entry with an index (RFC 7541, section 2.3.3).
+func (d *Decoder) at(i uint64) (bus.Field, error) {
+	switch {
+	case i == 0:
+		return bus.Field{}, errIndex
+	case i <= uint64(len(static)):
+		return static[i-1], nil
+	}
+	i -= uint64(len(static))
+	if i <= uint64(len(d.table)) {
+		return d.table[uint64(len(d.table))-i], nil
+	}
+	if d.partial && i <= MaxIndex {
+		return bus.Field{Name: bus.NotCaptured, Value: bus.NotCaptured}, nil
+	}
+	return bus.Field{}, fmt.Errorf("%w: %d of %d", errIndex, i, len(d.table))
+}
+
+func (d *Decoder) add(f bus.Field) {
+	d.table = append(d.table, f)
+	d.size += len(f.Name) + len(f.Value) + entryOverhead
+	d.evict()
+}
+
+func (d *Decoder) evict() {
+	n := 0
+	for d.size > d.max {
+		f := &d.table[n]
+		d.size -= len(f.Name) + len(f.Value) + entryOverhead
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	clear(d.table[:n])
+	d.table = d.table[n:]
+	if len(d.table) == 0 {
+		d.table = nil
+	}
+}
+
+// integer decodes RFC 7541, section 5.1. n is 0 when p does not hold all of it.
+func integer(p []byte, prefix uint) (v uint64, n int, err error) {
+	limit := uint64(1)<<prefix - 1
+	if v = uint64(p[0]) & limit; v < limit {
+		return v, 1, nil
+	}
+	for i, c := range p[1:] {
+		if i > 4 {
+			return 0, 0, errInteger
+		}
+		v += uint64(c&0x7f) << (7 * i)
+		if c&0x80 == 0 {
+			return v, i + 2, nil
+		}
+	}
+	if len(p) > 6 {
+		return 0, 0, errInteger
+	}
+	return 0, 0, nil
+}
+
+// str decodes RFC 7541, section 5.2.
+func str(p []byte) (s string, n int, err error) {
+	if len(p) == 0 {
+		return "", 0, nil
+	}
+	size, n, err := integer(p, 7)
+	if n == 0 || err != nil {
+		return "", 0, err
+	}
+	if size > MaxString {
+		return "", 0, errLong
+	}
+	if uint64(len(p)-n) < size {
+		return "", 0, nil
+	}
+	b := p[n : n+int(size)]
+	n += int(size)
+	if p[0]&0x80 == 0 {
+		return string(b), n, nil
+	}
+	if s, err = hpack.HuffmanDecodeToString(b); err != nil {
+		return "", 0, err
+	}
+	if len(s) > MaxString {
+		return "", 0, errLong
+	}
+	return s, n, nil
+}
+
+// Snapshot visits the state.
+func (d *Decoder) Snapshot(s *snapshot.State) {
+	snapshot.Index(s, &d.max, MaxTable)
+	snapshot.Index(s, &d.allowed, MaxTable)
+	s.Bool(&d.partial)
+	snapshot.Bytes(s, &d.rest, 2*MaxString+64)
+	snapshot.List(s, &d.table, MaxTable/entryOverhead, func(f *bus.Field) {
+		snapshot.Bytes(s, &f.Name, MaxString)
+		snapshot.Bytes(s, &f.Value, MaxString)
+		if s.Reading() {
+			d.size += len(f.Name) + len(f.Value) + entryOverhead
+		}
+	})
+	s.Check(d.size <= d.max)
+}
