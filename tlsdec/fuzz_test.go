@@ -43,8 +43,9 @@ func TestPrefixes(t *testing.T) {
 		"server hello": func(b []byte) error { _, err := parseServerHello(b); return err },
 		"extensions":   func(b []byte) error { _, err := parseEncryptedExtensions(b); return err },
 		"certificate":  func(b []byte) error { _, err := parseCertificate(b, true); return err },
+		"SSL 2 hello":  func(b []byte) error { _, err := parseClientHelloV2(b); return err },
 	}
-	bodies := map[string][]byte{"client hello": m[msgClientHello], "server hello": m[msgServerHello], "extensions": m[msgEncryptedExtensions], "certificate": m[msgCertificate]}
+	bodies := map[string][]byte{"client hello": m[msgClientHello], "server hello": m[msgServerHello], "extensions": m[msgEncryptedExtensions], "certificate": m[msgCertificate], "SSL 2 hello": helloV2}
 	noExtensions := map[string]int{"client hello": 2 + 32 + 1 + 2 + 6 + 2, "server hello": 2 + 32 + 1 + 2 + 1}
 	for name, parse := range refuses {
 		body := bodies[name]
@@ -78,6 +79,47 @@ func FuzzClientHello(f *testing.F) {
 			if len(ja3(h)) != 32 || len(ja4(h, 't')) != 36 {
 				t.Error("fingerprint of a wrong length")
 			}
+		}
+	})
+}
+
+func FuzzClientHelloV2(f *testing.F) {
+	f.Add(helloV2)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		total, err := helloV2Len(b)
+		for n := range min(len(b), helloV2Fixed) {
+			if _, early := helloV2Len(b[:n]); err == nil && early != errMore {
+				t.Fatalf("%d bytes of it: %v", n, early)
+			}
+		}
+		if err == nil && total <= len(b) {
+			h, err := parseClientHelloV2(b[:total])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(ja3(h)) != 32 || len(ja4(h, 't')) != 36 {
+				t.Error("fingerprint of a wrong length")
+			}
+		}
+	})
+}
+
+// helloV2 is a ClientHello in SSL 2's format with two suites.
+var helloV2 = append([]byte{0x80, 9 + 6 + 16, 1, 3, 1, 0, 6, 0, 0, 0, 16, 0, 0, 5, 1, 0, 0x80}, make([]byte, 16)...)
+
+func FuzzServerKeyExchange(f *testing.F) {
+	f.Add([]byte{3, 0, 29, 32}, "TLS_ECDHE_RSA_WITH_")
+	f.Add([]byte{0, 2, 1, 1, 0, 1, 2, 0, 1, 1}, "TLS_DHE_PSK_WITH_")
+	f.Fuzz(func(t *testing.T, b []byte, suite string) { serverKeyExchangeGroup(b, suite) })
+}
+
+// FuzzInflate: no compressed record gives more than a record may hold.
+func FuzzInflate(f *testing.F) {
+	f.Add([]byte{0x4a, 0x4c, 0x4a, 0x06, 0, 0, 0, 0xff, 0xff}, []byte("abc"))
+	var z inflater
+	f.Fuzz(func(t *testing.T, b, window []byte) {
+		if out, err := z.inflate(b, window); err == nil && len(out) > maxPlaintext {
+			t.Errorf("%d bytes", len(out))
 		}
 	})
 }
