@@ -29,6 +29,7 @@ const (
 	extPreSharedKey         = 41
 	extEarlyData            = 42
 	extSupportedVersions    = 43
+	extKeyShareDraft        = 40 // before draft 23
 	extKeyShare             = 51
 	extEncryptedClientHello = 0xfe0d
 	handshakeHeaderLen      = 4

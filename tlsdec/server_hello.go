@@ -57,7 +57,7 @@ func parseServerHello(body []byte) (*serverHello, error) {
 		switch typ {
 		case extSupportedVersions:
 			data.ReadUint16(&h.version)
-		case extKeyShare:
+		case extKeyShare, extKeyShareDraft:
 			data.ReadUint16(&h.group)
 		case extPreSharedKey:
 			h.preSharedKey = true

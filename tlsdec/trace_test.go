@@ -19,6 +19,7 @@ type trace struct {
 	records []bus.Record // TCP
 	secrets []bus.TLSSecret
 	sent    [2][]byte // plaintext that the peers exchanged
+	server  uint16    // its port; 0: 443
 }
 
 const traceConn = bus.ConnID(0xc0ffee)

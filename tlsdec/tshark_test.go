@@ -26,8 +26,8 @@ func needTshark(t testing.TB) {
 	}
 }
 
-// writeCapture writes traces as a capture, connection i from port 40000+i, and their
-// secrets as a key log.
+// writeCapture writes traces as a capture, connection i from port 20000+i to the port of
+// its server, and their secrets as a key log.
 func writeCapture(t testing.TB, traces []*trace) (capture, keyLog string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -40,9 +40,13 @@ func writeCapture(t testing.TB, traces []*trace) (capture, keyLog string) {
 	clock := time.Unix(1e9, 0)
 	for i, tr := range traces {
 		next := [2]uint32{1000, 2000}
+		port := layers.TCPPort(443)
+		if tr.server != 0 {
+			port = layers.TCPPort(tr.server)
+		}
 		segment := func(d bus.Dir, flags layers.TCP, payload []byte) {
 			ip := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolTCP, SrcIP: net.IPv4(10, 0, 0, 1), DstIP: net.IPv4(10, 0, 0, 2)}
-			flags.SrcPort, flags.DstPort = layers.TCPPort(40000+i), 443
+			flags.SrcPort, flags.DstPort = layers.TCPPort(20000+i), port
 			if d == bus.ServerToClient {
 				ip.SrcIP, ip.DstIP = ip.DstIP, ip.SrcIP
 				flags.SrcPort, flags.DstPort = flags.DstPort, flags.SrcPort
@@ -73,6 +77,8 @@ func writeCapture(t testing.TB, traces []*trace) (capture, keyLog string) {
 					segment(r.Dir, layers.TCP{ACK: true, PSH: true}, b[:n])
 					b = b[n:]
 				}
+			case bus.Gap:
+				next[r.Dir] += r.Aux
 			case bus.Fin:
 				segment(r.Dir, layers.TCP{ACK: true, FIN: true}, nil)
 			}
@@ -111,7 +117,7 @@ func tsharkPlain(t testing.TB, capture, keyLog string, n int) [][2][]byte {
 			at, swapped = -1, false
 			fmt.Sscanf(line, "Filter: tcp.stream eq %d", &at)
 		case strings.HasPrefix(line, "Node 0: "):
-			swapped = strings.HasSuffix(line, ":443")
+			swapped = !strings.HasPrefix(line, fmt.Sprintf("Node 0: 10.0.0.1:%d", 20000+at))
 		case at >= 0 && line != "" && !strings.Contains(line, ":") && !strings.HasPrefix(line, "="):
 			d := 0
 			if strings.HasPrefix(line, "\t") != swapped {
