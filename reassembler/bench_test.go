@@ -41,17 +41,39 @@ func bulk(port uint16, n, size int) (frames []*bus.Record) {
 	return frames
 }
 
+// feed gives the frames to s as a driver does, in one record after the other.
 func feed(s bus.Stage, frames []*bus.Record, index *uint64, emit func(*bus.Record)) {
+	r := &bus.Record{Layer: bus.Frames}
 	for _, f := range frames {
 		*index++
-		f.Offset, f.Pos, f.Time = *index, *index/64+1, start+int64(*index)*1000
-		s.Process(f, emit)
+		r.Type, r.Aux, r.Payload = f.Type, f.Aux, f.Payload
+		r.Offset, r.Pos, r.Time = *index, *index/64+1, start+int64(*index)*1000
+		s.Process(r, emit)
 	}
+}
+
+// inBatch puts the payloads of the frames one after the other, as in a batch.
+func inBatch(frames []*bus.Record) []*bus.Record {
+	var batch []byte
+	list := make([]bus.Record, len(frames))
+	for i, f := range frames {
+		batch = append(append(batch, make([]byte, bus.RecordLen)...), f.Payload...)
+		list[i] = *f
+	}
+	out := make([]*bus.Record, len(frames))
+	for i := range list {
+		r := &list[i]
+		batch = batch[bus.RecordLen:]
+		r.Payload, batch = batch[:len(r.Payload):len(r.Payload)], batch[len(r.Payload):]
+		out[i] = r
+	}
+	return out
 }
 
 // benchmark repeats the frames without the handshakes, each time moved on in
 // the streams of the servers by step bytes.
 func benchmark(b *testing.B, frames []*bus.Record, handshakes int, step uint32) {
+	frames = inBatch(frames)
 	s := reassembler.New("bench")
 	var index, bytes uint64
 	emit := func(r *bus.Record) { bytes += uint64(len(r.Payload)) }

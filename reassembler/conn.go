@@ -9,22 +9,23 @@ import (
 // conn is a TCP connection, a UDP flow, or what is remembered of an ended
 // connection (a tombstone).
 type conn struct {
+	// What every packet needs, in one cache line; each half has one, too.
 	key       flowKey
-	id        bus.ConnID
-	order     uint64 // index of the first frame
-	mark      *mark
-	last      int64 // latest packet time
-	timer     timer
 	clientIsB bool
-	firm      bool          // both SYNs seen: the long idle limit holds
-	answered  bool          // Established has been emitted
-	ended     bus.EndReason // set on a tombstone
-	tail      bool          // of a tombstone: a connection would have begun with what came since
+	firm      bool  // both SYNs seen: the long idle limit holds
+	answered  bool  // Established has been emitted
+	ended     bool  // it is a tombstone
+	tail      bool  // of a tombstone: a connection would have begun with what came since
+	last      int64 // latest packet time
+	pending   *pendingSYN
 
-	half    [2]half // by sender: bus.ClientToServer, bus.ServerToClient
-	end     bus.ConnEnd
-	pending *pendingSYN
+	half [2]half // by sender: bus.ClientToServer, bus.ServerToClient
 
+	id         bus.ConnID
+	order      uint64 // index of the first frame
+	mark       *mark
+	timer      timer
+	end        bus.ConnEnd // its Reason is set on a tombstone
 	list       *connList
 	prev, next *conn
 }
@@ -55,7 +56,7 @@ func (c *conn) udp() bool { return c.key.proto == protoUDP }
 func (s *Stage) deadline(c *conn) int64 {
 	limit := tailLimit
 	switch {
-	case c.ended != "":
+	case c.ended:
 	case c.udp():
 		limit = udpIdleLimit
 	case c.firm, !s.replayable && c.half[0].based && c.half[1].based:
@@ -86,7 +87,8 @@ func (s *Stage) open(k *flowKey, clientIsB, partial bool, first *pendingSYN) *co
 	c.key, c.clientIsB, c.order, c.last = *k, clientIsB, frame, s.now
 	c.id = connID(s.session, k, frame)
 	c.timer.conn, c.timer.order = c, frame
-	s.conns[*k], s.recent = c, c
+	s.conns.put(c)
+	s.recent = c
 	s.young.push(c)
 	s.live.n++
 	s.timers.set(&c.timer, s.deadline(c))
@@ -116,7 +118,7 @@ func (s *Stage) close(c *conn, reason bus.EndReason, reset *bus.Record) {
 		panic(err)
 	}
 	s.send(c, bus.Record{Type: bus.End, Time: s.now, Payload: payload})
-	c.ended = reason
+	c.ended = true
 	c.list.remove(c)
 	s.live.n--
 	if c.udp() {
@@ -164,9 +166,7 @@ func (s *Stage) forget(c *conn) {
 	}
 	s.timers.remove(&c.timer)
 	s.release(c.mark)
-	if s.conns[c.key] == c {
-		delete(s.conns, c.key)
-	}
+	s.conns.remove(c)
 	if s.recent == c {
 		s.recent = nil
 	}

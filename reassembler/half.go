@@ -10,40 +10,33 @@ import (
 // receiver has it. Positions are stream offsets: 0 is the byte after the SYN,
 // or the first byte seen.
 type half struct {
-	based bool   // the place of offset 0 is known
-	loose bool   // it is not, and seq and off are those of the first segment
-	heard bool   // it is not, and the receiver acknowledged hint
-	seen  bool   // the sender was: window is its
-	syn   bool   // the sender's SYN was seen, and isn is its number
-	scale uint8  // window scale that the sender announced
-	isn   uint32 // initial sequence number
-	seq   uint32 // sequence number of the byte at off
-	base  uint32 // sequence number of offset 0
-	hint  uint32 // lowest acknowledgment number while not based
-	off   int64  // everything before has been emitted or given up (RCV.NXT)
-	acked int64  // highest acknowledgment of the receiver
-	proof int64  // bytes before this were acknowledged, so they existed
-	gapAt int64  // when bytes missing before proof are given up; 0: none are
+	off     int64    // everything before has been emitted or given up (RCV.NXT)
+	acked   int64    // highest acknowledgment of the receiver: bytes before it existed
+	gapAt   int64    // when bytes missing before acked are given up; 0: none are
+	held    *holding // nil: nothing is
+	history *history
+	seq     uint32 // sequence number of the byte at off
+	window  uint32 // that the sender of this half offers to its peer, unscaled
+	scale   uint8  // window scale that the sender announced
+	pieces  uint8  // of history, so far
 
-	window  uint32 // that the sender of this half offers to its peer, in bytes
-	scaled  bool   // scale is known
-	fin     bool   // a FIN at finOff was seen
-	finDone bool   // and emitted
-	finOff  int64
+	based    bool // the place of offset 0 is known
+	loose    bool // it is not, and seq and off are those of the first segment
+	heard    bool // it is not, and the receiver acknowledged hint
+	seen     bool // the sender was: window is its
+	syn      bool // the sender's SYN was seen, and isn is its number
+	scaled   bool // scale is known
+	fin      bool // a FIN at finOff was seen
+	finDone  bool // and emitted
+	conflict bool // to be flagged on the next Data
 
-	conflict bool      // to be flagged on the next Data
-	held     []segment // out of order, ascending, without overlaps
-	heldSize int       // payload bytes and segmentCost
-	history  *history
-}
+	// What few packets need.
+	isn    uint32 // initial sequence number
+	base   uint32 // sequence number of offset 0
+	hint   uint32 // lowest acknowledgment number while not based
+	finOff int64
 
-// segment is payload that waits for what is missing before it. data may be
-// shorter than the segment was: the capture cut it.
-type segment struct {
-	off, end int64
-	time     int64
-	data     []byte
-	conflict bool
+	_ [128 - 80]byte
 }
 
 // offset is the stream offset of a sequence number near the present position.
@@ -73,17 +66,14 @@ func (s *Stage) setBase(h *half, seq uint32) {
 	h.based, h.base = true, seq
 	if h.loose {
 		shift := h.offset(seq)
-		keep := h.held[:0]
-		for _, g := range h.held {
+		for i := range h.held.list() {
+			g := &h.held.segments[i]
 			g.off, g.end = g.off-shift, g.end-shift
-			if g.end > 0 {
-				keep = append(keep, g)
-			} else {
-				s.unhold(h, &g)
-			}
 		}
-		clear(h.held[len(keep):])
-		h.held = keep
+		for h.held != nil && h.held.segments[0].end <= 0 {
+			s.unhold(h, &h.held.segments[0])
+			s.keepOnly(h, 1, len(h.held.segments))
+		}
 		h.finOff -= shift
 		h.fin = h.fin && h.finOff >= 0
 	}
@@ -93,9 +83,9 @@ func (s *Stage) setBase(h *half, seq uint32) {
 // proven is the end of what is known to exist: a FIN takes a number, too.
 func (h *half) proven() int64 {
 	if h.fin {
-		return min(h.proof, h.finOff)
+		return min(h.acked, h.finOff)
 	}
-	return h.proof
+	return h.acked
 }
 
 // guessBase fixes offset 0 without the sender's SYN: at the lowest of what the
@@ -103,8 +93,8 @@ func (h *half) proven() int64 {
 func (s *Stage) guessBase(c *conn, d bus.Dir) {
 	h := &c.half[d]
 	base, known := h.hint, h.heard
-	if len(h.held) > 0 {
-		if first := h.seq + uint32(h.held[0].off-h.off); !known || int32(first-base) < 0 {
+	if h.held != nil {
+		if first := h.seq + uint32(h.held.segments[0].off-h.off); !known || int32(first-base) < 0 {
 			base, known = first, true
 		}
 	}
@@ -113,8 +103,6 @@ func (s *Stage) guessBase(c *conn, d bus.Dir) {
 		s.drain(c, d)
 	}
 }
-
-func (g *segment) cost() int { return len(g.data) + segmentCost }
 
 // receive takes the payload of a segment whose first byte has offset off. n is
 // its length on the wire, at least len(data).
@@ -144,7 +132,7 @@ func (s *Stage) receive(c *conn, d bus.Dir, off int64, data []byte, n int) {
 		s.hold(c, d, off, end, data)
 		return
 	}
-	if len(h.held) > 0 {
+	if h.held != nil {
 		if _, differs := s.yield(h, 0, off, off+int64(len(data)), data); differs {
 			h.conflict = true
 		}
@@ -153,8 +141,8 @@ func (s *Stage) receive(c *conn, d bus.Dir, off int64, data []byte, n int) {
 	s.drain(c, d)
 	for h.off < end { // cut by the capture
 		stop := end
-		if len(h.held) > 0 {
-			stop = min(stop, h.held[0].off)
+		if h.held != nil {
+			stop = min(stop, h.held.segments[0].off)
 		}
 		s.gap(c, d, stop, s.now)
 		s.drain(c, d)
@@ -200,12 +188,9 @@ func (s *Stage) gap(c *conn, d bus.Dir, end, time int64) {
 // drain delivers held segments that are next in order.
 func (s *Stage) drain(c *conn, d bus.Dir) {
 	h := &c.half[d]
-	if len(h.held) == 0 {
-		return
-	}
-	i := 0
-	for ; i < len(h.held) && h.held[i].off <= h.off; i++ {
-		g := h.held[i]
+	i, held := 0, h.held.list()
+	for ; i < len(held) && held[i].off <= h.off; i++ {
+		g := held[i]
 		s.unhold(h, &g)
 		if cut := h.off - g.off; cut > 0 { // after a base that came late
 			g.data = g.data[min(cut, int64(len(g.data))):]
@@ -215,9 +200,8 @@ func (s *Stage) drain(c *conn, d bus.Dir) {
 			s.deliver(c, d, g.end, g.data, g.time)
 		}
 	}
-	clear(h.held[:i])
-	if h.held = h.held[i:]; len(h.held) == 0 {
-		h.held = nil
+	if i > 0 {
+		s.keepOnly(h, i, len(held))
 	}
 }
 
@@ -225,7 +209,7 @@ func (s *Stage) drain(c *conn, d bus.Dir) {
 // may be due, missing bytes may have come.
 func (s *Stage) settleHalf(c *conn, d bus.Dir) {
 	h := &c.half[d]
-	if h.based && h.off >= h.proven() && len(h.held) == 0 && h.fin == h.finDone {
+	if h.based && h.off >= h.proven() && h.held == nil && h.fin == h.finDone {
 		h.gapAt = 0
 	}
 	if h.fin && !h.finDone && h.based && h.off == h.finOff {
@@ -255,11 +239,8 @@ func (s *Stage) acknowledge(c *conn, d bus.Dir, ack uint32) {
 		return
 	}
 	h.acked = a
-	if a > h.off {
-		h.proof = max(h.proof, a)
-		if h.proven() > h.off {
-			s.await(c, h)
-		}
+	if h.proven() > h.off {
+		s.await(c, h)
 	}
 }
 
@@ -288,9 +269,9 @@ func (s *Stage) fillProven(c *conn, d bus.Dir) {
 	h := &c.half[d]
 	for h.off < h.proven() {
 		end := h.proven()
-		if len(h.held) > 0 {
-			end = min(end, h.held[0].off)
-		} else if h.proof == h.off+1 && !h.fin {
+		if h.held != nil {
+			end = min(end, h.held.segments[0].off)
+		} else if h.acked == h.off+1 && !h.fin {
 			// The one number at the end is more likely a FIN than a byte.
 			h.fin, h.finOff = true, h.off
 			break
@@ -303,16 +284,18 @@ func (s *Stage) fillProven(c *conn, d bus.Dir) {
 // dropFar drops what no window can have allowed.
 func (s *Stage) dropFar(c *conn, d bus.Dir) {
 	h := &c.half[d]
-	if !h.based || len(h.held) == 0 && !h.fin {
+	if !h.based || h.held == nil && !h.fin {
 		return
 	}
 	edge := c.edge(d)
-	i := len(h.held)
-	for ; i > 0 && h.held[i-1].off > edge; i-- {
-		s.unhold(h, &h.held[i-1])
+	held := h.held.list()
+	i := len(held)
+	for ; i > 0 && held[i-1].off > edge; i-- {
+		s.unhold(h, &held[i-1])
 	}
-	clear(h.held[i:])
-	h.held = h.held[:i]
+	if i < len(held) {
+		s.keepOnly(h, 0, i)
+	}
 	if !h.finDone && h.finOff > edge {
 		h.fin = false
 	}
@@ -321,14 +304,14 @@ func (s *Stage) dropFar(c *conn, d bus.Dir) {
 // skip gives up what is missing before the first held segment.
 func (s *Stage) skip(c *conn, d bus.Dir) {
 	h := &c.half[d]
-	if len(h.held) == 0 {
+	if h.held == nil {
 		return
 	}
 	if !h.based {
 		s.guessBase(c, d)
 	}
-	if len(h.held) > 0 && h.held[0].off > h.off {
-		s.gap(c, d, h.held[0].off, s.now)
+	if h.held != nil && h.held.segments[0].off > h.off {
+		s.gap(c, d, h.held.segments[0].off, s.now)
 	}
 	s.drain(c, d)
 }
@@ -341,7 +324,7 @@ func (s *Stage) flush(c *conn, d bus.Dir) {
 	}
 	s.fillProven(c, d)
 	s.dropFar(c, d)
-	for len(h.held) > 0 {
+	for h.held != nil {
 		s.skip(c, d)
 	}
 	h.gapAt = 0

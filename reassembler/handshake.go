@@ -110,8 +110,8 @@ func (p *pendingSYN) refusedBy(d bus.Dir, t *wire.Segment) bool {
 func (s *Stage) reuse(c *conn, fromB bool, t *wire.Segment) *conn {
 	k := c.key
 	s.close(c, bus.EndReused, nil)
-	n := s.conns[k]
-	if n.ended != "" {
+	n := s.conns.get(&k)
+	if n.ended {
 		s.forget(n)
 		n = s.open(&k, fromB == (t.Flags&wire.ACK == 0), false, nil)
 	}

@@ -4,29 +4,29 @@ import "bytes"
 
 // history keeps the beginnings of the latest segments of a half, so that a
 // retransmission with other bytes shows.
-type history struct {
-	pieces [historyPieces]piece
-	next   int
-}
+type history [historyPieces]piece
 
+// piece fills a cache line.
 type piece struct {
 	off  int64
-	n    int
+	n    uint8
 	data [historyBytes]byte
 }
 
 const (
 	historyPieces = 8
-	historyBytes  = 64
+	historyBytes  = 55
 )
 
 func (h *half) remember(s *Stage, off int64, data []byte) {
 	if h.history == nil {
 		h.history = s.newHistory()
 	}
-	p := &h.history.pieces[h.history.next%historyPieces]
-	h.history.next++
-	p.off, p.n = off, copy(p.data[:], data)
+	p := &h.history[h.pieces%historyPieces]
+	if h.pieces++; h.pieces == 2*historyPieces { // it tells how many there are, too
+		h.pieces = historyPieces
+	}
+	p.off, p.n = off, uint8(copy(p.data[:], data))
 }
 
 // compare flags the half if data at off differs from what was emitted.
@@ -34,8 +34,8 @@ func (h *half) compare(off int64, data []byte) {
 	if h.history == nil || h.conflict {
 		return
 	}
-	for i := range h.history.pieces {
-		p := &h.history.pieces[i]
+	for i := range h.history {
+		p := &h.history[i]
 		from, to := max(off, p.off), min(off+int64(len(data)), p.off+int64(p.n))
 		if from < to && !bytes.Equal(data[from-off:to-off], p.data[from-p.off:to-p.off]) {
 			h.conflict = true
@@ -57,6 +57,6 @@ func (s *Stage) newHistory() *history {
 func (s *Stage) dropHistory(h *half) {
 	if h.history != nil {
 		s.histories = append(s.histories, h.history)
-		h.history = nil
+		h.history, h.pieces = nil, 0
 	}
 }

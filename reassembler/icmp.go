@@ -39,7 +39,7 @@ func (s *Stage) icmp() {
 	src, dst, seq = quoted.Start()
 	k, fromB := newFlowKey(&quoted, src, dst)
 	c := s.lookup(&k)
-	if c == nil || c.ended != "" {
+	if c == nil || c.ended {
 		return
 	}
 	if p := c.pending; p != nil && p.dir == c.dir(fromB) && p.seq == seq {

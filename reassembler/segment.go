@@ -15,7 +15,7 @@ func (s *Stage) segment(t *wire.Segment) {
 			s.dropPending(c)
 		}
 		c.last = max(c.last, s.now)
-		if c.ended != "" {
+		if c.ended {
 			if !c.startsOver(t, c.dir(fromB)) {
 				c.tail = c.tail || opens(t)
 				return
@@ -36,7 +36,7 @@ func (s *Stage) segment(t *wire.Segment) {
 	d := c.dir(fromB)
 	if p := c.pending; p != nil && p.takes(d, t) && !c.plausible(d, t) {
 		s.close(c, bus.EndReused, nil)
-		c = s.conns[k]
+		c = s.conns.get(&k)
 		d = c.dir(fromB)
 	}
 	switch {
@@ -146,7 +146,7 @@ func (s *Stage) reset(c *conn, d bus.Dir, t *wire.Segment) {
 	}
 	reason := bus.EndReset
 	server := &c.half[bus.ServerToClient]
-	if d == bus.ServerToClient && !server.syn && c.half[bus.ClientToServer].syn && server.off == 0 && len(server.held) == 0 {
+	if d == bus.ServerToClient && !server.syn && c.half[bus.ClientToServer].syn && server.off == 0 && server.held == nil {
 		reason = bus.EndRefused
 	}
 	s.close(c, reason, &bus.Record{Type: bus.Reset, Dir: d, Time: s.now})
@@ -188,7 +188,7 @@ func (c *conn) edge(d bus.Dir) int64 {
 		}
 		return h.off + maxJump
 	}
-	return max(h.off, h.acked, h.proof) + c.window(1-d)
+	return max(h.off, h.acked) + c.window(1-d)
 }
 
 // plausible reports whether a segment's number can belong to c.

@@ -43,12 +43,12 @@ func (s *Stage) Restore(b []byte, pos uint64) error {
 	for i, l := range s.lists() {
 		for range r.Count(connSize) {
 			c := s.restoreConn(r)
-			if ended := l == &s.ended; r.Failed() || s.conns[c.key] != nil || ended != (c.ended != "") || c.udp() && i > 0 || c.firm != (l == &s.grown) && !ended {
+			if ended := l == &s.ended; r.Failed() || s.conns.get(&c.key) != nil || ended != c.ended || c.udp() && i > 0 || c.firm != (l == &s.grown) && !ended {
 				return bus.ErrSnapshot
 			}
-			s.conns[c.key] = c
+			s.conns.put(c)
 			l.push(c)
-			if c.ended == "" {
+			if !c.ended {
 				s.live.n++
 			}
 		}
@@ -140,10 +140,10 @@ func readOffsets(r *bus.SnapshotReader, values ...*int64) {
 
 func (c *conn) append(b []byte) []byte {
 	b = c.key.append(b)
-	b = appendBits(b, c.clientIsB, c.firm, c.answered, c.tail, c.pending != nil)
+	b = appendBits(b, c.clientIsB, c.firm, c.answered, c.tail, c.ended, c.pending != nil)
 	b = binary.AppendUvarint(b, c.order)
 	b = appendInts(b, c.last, c.timer.due)
-	b = bus.AppendBytes(b, []byte(c.ended))
+	b = bus.AppendBytes(b, []byte(c.end.Reason))
 	b = binary.AppendUvarint(b, c.end.Retransmits)
 	b = binary.AppendUvarint(b, c.end.LostBytes)
 	if p := c.pending; p != nil {
@@ -162,11 +162,10 @@ func (s *Stage) restoreConn(r *bus.SnapshotReader) *conn {
 	c := s.newConn()
 	c.key.read(r)
 	var pending bool
-	readBits(r, &c.clientIsB, &c.firm, &c.answered, &c.tail, &pending)
+	readBits(r, &c.clientIsB, &c.firm, &c.answered, &c.tail, &c.ended, &pending)
 	c.order = r.Uint(math.MaxUint64)
 	readInts(r, &c.last, &c.timer.due)
-	c.ended = bus.EndReason(r.Bytes())
-	c.end = bus.ConnEnd{Reason: c.ended, Retransmits: r.Uint(math.MaxUint64), LostBytes: r.Uint(math.MaxUint64)}
+	c.end = bus.ConnEnd{Reason: bus.EndReason(r.Bytes()), Retransmits: r.Uint(math.MaxUint64), LostBytes: r.Uint(math.MaxUint64)}
 	if pending {
 		p := &pendingSYN{mark: s.here()}
 		p.dir, p.scale = bus.Dir(r.Uint(1)), uint8(r.Uint(math.MaxUint8))
@@ -174,7 +173,7 @@ func (s *Stage) restoreConn(r *bus.SnapshotReader) *conn {
 		p.frame = r.Uint(math.MaxUint64)
 		readInts(r, &p.time)
 		c.pending = p
-		if c.ended != "" {
+		if c.ended {
 			r.Fail()
 		}
 	}
@@ -215,22 +214,23 @@ func (h *half) append(b []byte) []byte {
 	b = appendBits(b, h.based, h.loose, h.heard, h.seen, h.syn, h.scaled, h.fin, h.finDone, h.conflict)
 	b = append(b, h.scale)
 	b = appendNumbers(b, h.isn, h.seq, h.base, h.hint, h.window)
-	b = appendInts(b, h.off, h.acked, h.proof, h.finOff, h.gapAt)
-	b = binary.AppendUvarint(b, uint64(len(h.held)))
-	for i := range h.held {
-		g := &h.held[i]
+	b = appendInts(b, h.off, h.acked, h.finOff, h.gapAt)
+	held := h.held.list()
+	b = binary.AppendUvarint(b, uint64(len(held)))
+	for i := range held {
+		g := &held[i]
 		b = appendInts(b, g.off, g.end, g.time)
 		b = bus.AppendBool(b, g.conflict)
 		b = bus.AppendBytes(b, g.data)
 	}
-	return h.history.append(b)
+	return h.appendHistory(b)
 }
 
 func (s *Stage) restoreHalf(h *half, r *bus.SnapshotReader) {
 	readBits(r, &h.based, &h.loose, &h.heard, &h.seen, &h.syn, &h.scaled, &h.fin, &h.finDone, &h.conflict)
 	h.scale = uint8(r.Uint(math.MaxUint8))
 	readNumbers(r, &h.isn, &h.seq, &h.base, &h.hint, &h.window)
-	readOffsets(r, &h.off, &h.acked, &h.proof, &h.finOff)
+	readOffsets(r, &h.off, &h.acked, &h.finOff)
 	readInts(r, &h.gapAt)
 	last := int64(math.MinInt64)
 	for range r.Count(5) {
@@ -244,22 +244,17 @@ func (s *Stage) restoreHalf(h *half, r *bus.SnapshotReader) {
 			return
 		}
 		last = g.end
-		h.held = append(h.held, g)
-		h.heldSize += g.cost()
-		s.held += g.cost()
+		s.keep(h, len(h.held.list()), g)
 	}
 	s.restoreHistory(h, r)
 }
 
-// append writes the pieces, the oldest first.
-func (h *history) append(b []byte) []byte {
-	if h == nil {
-		return append(b, 0)
-	}
-	first := max(h.next-historyPieces, 0)
-	b = binary.AppendUvarint(b, uint64(h.next-first))
-	for i := first; i < h.next; i++ {
-		p := &h.pieces[i%historyPieces]
+// appendHistory writes the pieces, the oldest first.
+func (h *half) appendHistory(b []byte) []byte {
+	n := min(h.pieces, historyPieces)
+	b = append(b, n)
+	for i := h.pieces - n; i < h.pieces; i++ {
+		p := &h.history[i%historyPieces]
 		b = bus.AppendBytes(appendInts(b, p.off), p.data[:p.n])
 	}
 	return b

@@ -25,14 +25,14 @@ type Stage struct {
 	tcp    wire.Segment
 	udp    wire.Datagram
 
-	conns      map[flowKey]*conn
+	conns      connTable
 	recent     *conn    // of the packet before
 	young      connList // without handshake, and flows of datagrams
 	grown      connList // the other open connections
 	ended      connList // tombstones
 	live       struct{ n int }
 	timers     timerHeap
-	held       int // as half.heldSize, of all
+	held       int // as holding.size, of all
 	replayable bool
 
 	packets        map[packetKey]*fragments
@@ -42,6 +42,7 @@ type Stage struct {
 	retired   []*conn // in the present frame
 	free      []*conn
 	histories []*history
+	holdings  []*holding
 
 	marks      bus.LowMark
 	before     uint64 // Low at the end of the message before
@@ -52,7 +53,7 @@ type Stage struct {
 
 // New makes the stage. The session is part of every connection id.
 func New(session string) bus.Stage {
-	return &Stage{session: session, conns: map[flowKey]*conn{}, packets: map[packetKey]*fragments{}, before: bus.None, floor: bus.None}
+	return &Stage{session: session, conns: newConnTable(), packets: map[packetKey]*fragments{}, before: bus.None, floor: bus.None}
 }
 
 // Takes is bus.Frames.
@@ -122,7 +123,7 @@ func (s *Stage) lookup(k *flowKey) *conn {
 	if c := s.recent; c != nil && c.key == *k {
 		return c
 	}
-	c := s.conns[*k]
+	c := s.conns.get(k)
 	s.recent = c
 	return c
 }
@@ -144,15 +145,15 @@ func (s *Stage) fire(t *timer) {
 		return
 	}
 	for d := range c.half {
-		if h := &c.half[d]; c.ended == "" && h.gapAt != 0 && h.gapAt <= t.due {
+		if h := &c.half[d]; !c.ended && h.gapAt != 0 && h.gapAt <= t.due {
 			s.giveUp(c, bus.Dir(d))
-			if c.ended == "" {
+			if !c.ended {
 				s.timers.set(t, s.deadline(c))
 			}
 			return
 		}
 	}
-	if c.ended == "" {
+	if !c.ended {
 		s.dropPending(c)
 		s.close(c, bus.EndIdle, nil)
 	}
