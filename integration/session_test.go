@@ -94,7 +94,7 @@ func TestSessionCommands(t *testing.T) {
 	}
 	// Taps see the session from its beginning and end with it.
 	taps := map[string]chan string{}
-	for layer, args := range map[string][]string{"http": nil, "plain": {"--bytes"}, "tcp": {"--bytes"}, "proc": nil, "frames": nil, "frames as a file": {"-w", "-"}} {
+	for layer, args := range map[string][]string{"http": {"--json"}, "plain": {"--hex"}, "tcp": {"--hex"}, "proc": nil, "frames": nil, "frames as a file": {"-w", "-"}} {
 		c := make(chan string, 1)
 		taps[layer] = c
 		go func() {

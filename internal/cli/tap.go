@@ -20,23 +20,33 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// tapFlags are how a tap shows its layer.
+type tapFlags struct {
+	session, file    string
+	json, dump, text bool
+	choice           choice
+}
+
 func newTap() *cobra.Command {
-	var id string
-	var dump bool
-	var file string
+	var o tapFlags
 	c := &cobra.Command{
 		Use:   "tap LAYER",
 		Short: "Follow frames, tcp, udp, plain, http, body or proc of a running session",
-		Long: `Prints the records of one layer of a running session, from its beginning on, until
-the session ends. The layers http and proc are JSON, one object a line; the others
-are a line a record, with --bytes followed by what it carries.
+		Long: `Prints one layer of a running session, from its beginning on, until the session
+ends.
 
-Frames are printed as tcpdump does, or written with -w as a pcapng that Wireshark
-follows; it holds no secrets.
+  http              a line for each request; with --json the events, one a line
+  tcp, udp, plain   a line for each piece of a connection, before and after
+                    decryption; with --text or --hex what it carries
+  frames            packets as tcpdump prints them; with -w a pcapng that Wireshark
+                    follows; it holds no secrets
+  proc              events of processes as JSON, one a line
+  body              a line for each piece of a body; --text and --hex as above
 
 The layer keys is refused: secrets never leave through a tap (use --keylog).`,
-		Example: `  clipper tap http | jq 'select(.type=="request") | .request.url'
-  clipper tap --bytes plain
+		Example: `  clipper tap http --filter 'host == "example.com" && status >= 400'
+  clipper tap http --json | jq 'select(.type=="request") | .request.url'
+  clipper tap plain --text --filter 'process == "curl" && port == 443'
   clipper tap frames -w - | wireshark -k -i -`,
 		Args: exactly(1, "tap needs a layer: frames, tcp, udp, plain, http, body or proc"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -44,13 +54,10 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 			if err != nil {
 				return usageError{err}
 			}
-			if file != "" && layer != bus.Frames {
-				return usageError{fmt.Errorf("-w writes packets: clipper tap frames -w %s", file)}
+			if err := o.check(layer); err != nil {
+				return err
 			}
-			if layer == bus.Keys {
-				return errors.New("the layer keys cannot be tapped: TLS secrets never leave through a tap (use --keylog FILE of 'clipper up')")
-			}
-			f, err := findSession(id)
+			f, err := findSession(o.session)
 			if err != nil {
 				return err
 			}
@@ -69,21 +76,74 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 					}
 				}
 			}()
-			if file != "" {
-				err = tapFrames(ctx, b, file, c.OutOrStdout())
-			} else {
-				err = tap(ctx, b, layer, c.OutOrStdout(), func(w *bufio.Writer, r *bus.Record) { printRecord(w, r, dump) })
-			}
+			err = o.run(ctx, b, layer, c.OutOrStdout())
 			if context.Cause(ctx) == errSessionEnded {
 				return errSessionEnded
 			}
 			return err
 		},
 	}
-	c.Flags().StringVar(&id, "session", "", "the session's `ID`, when several run")
-	c.Flags().StringVarP(&file, "write", "w", "", "write the frames to `FILE` as pcapng; - is standard output")
-	c.Flags().BoolVar(&dump, "bytes", false, "print what the records carry, as hexadecimal and text")
+	f := c.Flags()
+	f.StringVar(&o.session, "session", "", "the session's `ID`, when several run")
+	f.StringVarP(&o.file, "write", "w", "", "write the frames to `FILE` as pcapng; - is standard output")
+	f.BoolVar(&o.json, "json", false, "print http as events, one JSON object a line")
+	f.BoolVar(&o.text, "text", false, "print what the records carry as text, connection by connection")
+	f.BoolVar(&o.dump, "hex", false, "print what the records carry as hexadecimal and text")
+	f.StringVar(&o.choice.expr, "filter", "", "only the exchanges or connections for which `EXPR` is true (see 'clipper help filter')")
+	f.BoolVar(&o.choice.hide, "redact", false, "replace the credentials in http and proc by pseudonyms")
 	return c
+}
+
+// check refuses what does not go together.
+func (o *tapFlags) check(l bus.Layer) error {
+	stream := l == bus.TCP || l == bus.UDP || l == bus.Plain
+	switch {
+	case l == bus.Keys:
+		return errors.New("the layer keys cannot be tapped: TLS secrets never leave through a tap (use --keylog FILE of 'clipper up')")
+	case o.file != "" && l != bus.Frames:
+		return usageError{fmt.Errorf("-w writes packets: clipper tap frames -w %s", o.file)}
+	case o.choice.expr != "" && l != bus.HTTP && !stream:
+		return usageError{fmt.Errorf("--filter is for the layers http, plain, tcp and udp, not for %s", l)}
+	case o.choice.hide && l != bus.HTTP && l != bus.Proc:
+		return usageError{fmt.Errorf("--redact is for the layers http and proc: in %s credentials may lie across the records", l)}
+	case o.json && l != bus.HTTP && l != bus.Proc:
+		return usageError{fmt.Errorf("--json is for the layers http and proc, not for %s", l)}
+	case (o.text || o.dump) && (l == bus.HTTP || l == bus.Proc) || o.text && l == bus.Frames:
+		return usageError{fmt.Errorf("--text and --hex are for layers of bytes, not for %s", l)}
+	case o.text && o.dump:
+		return usageError{errors.New("--text or --hex: only one of them")}
+	}
+	return o.choice.compile("")
+}
+
+// run prints the layer until it ends.
+func (o *tapFlags) run(ctx context.Context, b *natsbus.Bus, l bus.Layer, out io.Writer) error {
+	switch {
+	case l == bus.Frames && o.file != "":
+		return tapFrames(ctx, b, o.file, out)
+	case l == bus.HTTP && !o.json:
+		return tapLines(ctx, b, o.choice)
+	case l == bus.HTTP && o.choice.filter != nil:
+		return tapChosenEvents(ctx, b, o.choice, out)
+	case l == bus.TCP || l == bus.UDP || l == bus.Plain:
+		return tapStreams(ctx, b, l, o, out)
+	}
+	return tap(ctx, b, l, out, func(w *bufio.Writer, r *bus.Record) { printRecord(w, o.redacted(r), o) })
+}
+
+// redacted is r, without credentials if that is wanted.
+func (o *tapFlags) redacted(r *bus.Record) *bus.Record {
+	if o.choice.redact == nil {
+		return r
+	}
+	c := *r
+	switch e := r.Event.(type) {
+	case *bus.Event:
+		c.Event = o.choice.redact.Event(e)
+	case *bus.ProcEvent:
+		c.Event = o.choice.redact.Proc(e)
+	}
+	return &c
 }
 
 // sessionPoll is how often a tap whose connection is lost looks for its session.
@@ -153,11 +213,9 @@ var typeNames = map[bus.Type]string{
 }
 
 // printRecord prints one record as a line; JSON payloads are printed as they are.
-func printRecord(w *bufio.Writer, r *bus.Record, dump bool) {
+func printRecord(w *bufio.Writer, r *bus.Record, o *tapFlags) {
 	if r.Event != nil {
-		if b, err := json.Marshal(r.Event); err == nil {
-			w.Write(append(b, '\n'))
-		}
+		printEvent(w, r.Event)
 		return
 	}
 	if r.Layer == bus.Frames && r.Type != bus.EOS {
@@ -165,9 +223,23 @@ func printRecord(w *bufio.Writer, r *bus.Record, dump bool) {
 	} else {
 		printStream(w, r)
 	}
-	if dump && len(r.Payload) > 0 && r.Type != bus.Open && r.Type != bus.End && r.Type != bus.Info && r.Type != bus.Opaque {
+	if o.dump && carries(r) {
 		w.WriteString(hex.Dump(r.Payload))
 	}
+	if o.text && carries(r) {
+		printText(w, r)
+	}
+}
+
+func printEvent(w *bufio.Writer, e any) {
+	if b, err := json.Marshal(e); err == nil {
+		w.Write(append(b, '\n'))
+	}
+}
+
+// carries reports whether the payload is bytes of the wire.
+func carries(r *bus.Record) bool {
+	return len(r.Payload) > 0 && r.Type != bus.Open && r.Type != bus.End && r.Type != bus.Info && r.Type != bus.Opaque
 }
 
 // printStream prints a record of a stream as a line.

@@ -6,6 +6,7 @@ package expect
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,11 @@ func New(rules []string) (*Expectations, error) {
 		e.together = e.together || r.About()
 	}
 	return e, nil
+}
+
+// Uses reports whether a rule speaks of any of the names; those of nobody speak of none.
+func (e *Expectations) Uses(names ...string) bool {
+	return e != nil && slices.ContainsFunc(e.results, func(r *Result) bool { return r.Rule.Uses(names...) })
 }
 
 // Exchange takes a finished exchange and what the report may show of it. It keeps

@@ -7,6 +7,7 @@ package filter
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/types"
@@ -56,17 +57,16 @@ func (f *Filter) Match(r Row) (bool, error) {
 	return v == types.True, nil
 }
 
+// OfProcess are the names of facts that come from the process.
+var OfProcess = []string{"process", "pid", "command"}
+
 // Uses reports whether the expression speaks of any of the names.
 func (f *Filter) Uses(names ...string) bool {
-	if f == nil {
-		return false
-	}
-	for _, n := range names {
-		if f.idents[n] {
-			return true
-		}
-	}
-	return false
+	return f != nil && uses(f.idents, names)
+}
+
+func uses(idents map[string]bool, names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return idents[n] })
 }
 
 // base are the options that both environments share.

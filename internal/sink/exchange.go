@@ -31,7 +31,7 @@ func (s *Sink) hold(w waiting) {
 	s.held = append(s.held, w)
 	s.release(false)
 	if len(s.held) > 0 && s.timer == nil {
-		s.timer = time.AfterFunc(processWait, s.expire)
+		s.timer = time.AfterFunc(s.wait, s.expire)
 	}
 }
 
@@ -42,7 +42,7 @@ func (s *Sink) expire() {
 	s.timer = nil
 	s.release(false)
 	if len(s.held) > 0 {
-		s.timer = time.AfterFunc(processWait, s.expire)
+		s.timer = time.AfterFunc(s.wait, s.expire)
 	}
 }
 
@@ -51,7 +51,7 @@ func (s *Sink) release(all bool) {
 	for len(s.held) > 0 {
 		w := s.held[0]
 		c, p := w.parts()
-		if *p = s.fold.Process(c); p.Argv == nil && !all && !s.closed && s.live() && time.Since(w.since) < processWait {
+		if *p = s.fold.Process(c); p.Argv == nil && !all && !s.closed && s.live() && time.Since(w.since) < s.wait {
 			return
 		}
 		s.held = s.held[1:]
@@ -85,6 +85,9 @@ func (s *Sink) await(x *exchange.Exchange) {
 	l := line(shown)
 	pass := s.pass(filter.OfExchange(x))
 	s.totals.exchange(x, l, pass)
+	if s.o.Decided != nil {
+		s.o.Decided(x.Conn, x.Stream, pass)
+	}
 	if pass && s.o.Terminal != nil {
 		s.o.Terminal.Exchange(l)
 	}
@@ -107,6 +110,9 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 		s.o.Expect.Verdict(v)
 	}
 	pass := s.pass(filter.OfVerdict(v))
+	if s.o.Decided != nil {
+		s.o.Decided(v.Conn, 0, pass)
+	}
 	if s.o.Redact != nil {
 		v = s.o.Redact.Verdict(v)
 	}

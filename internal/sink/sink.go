@@ -36,6 +36,9 @@ type Options struct {
 	Terminal *term.Terminal
 	// Filter chooses the exchanges and verdicts of HAR, JSON and Terminal; nil: all.
 	Filter *filter.Filter
+	// Decided is told of each exchange, when it has ended, whether it passed; of a
+	// verdict with stream 0. It must not call the sink. nil: nobody.
+	Decided func(conn bus.ConnID, stream uint64, pass bool)
 	// Expect is told of all of them; nil: nobody.
 	Expect *expect.Expectations
 	// Redact takes the credentials out of HAR, JSON, Terminal and what Expect reports; nil: they stay.
@@ -61,13 +64,17 @@ type Sink struct {
 	packets               *packets
 
 	held     []waiting // for the name of their process
+	wait     time.Duration
 	timer    *time.Timer
 	procEnds int // writers of Proc that are done
 }
 
-// processWait is how long an exchange is held back for the name of its
-// process, which comes by another stream than the exchange.
-const processWait = 300 * time.Millisecond
+// How long an exchange is held back for the name of its process, which comes by
+// another stream than the exchange: longer where the name decides something.
+const (
+	processWait = 300 * time.Millisecond
+	processNeed = 10 * time.Second
+)
 
 // maxKeys bounds the memory for lines already written.
 const maxKeys = 1 << 20
@@ -76,6 +83,10 @@ const maxKeys = 1 << 20
 func New(o Options) (*Sink, error) {
 	s := &Sink{o: o, keys: map[string]bool{}, said: map[bus.ConnID]bus.Verdict{}, totals: newTotals()}
 	s.fold = exchange.New(exchange.Handler{Exchange: s.finished, Verdict: s.verdict})
+	s.wait = processWait
+	if s.o.Filter.Uses(filter.OfProcess...) || s.o.Expect.Uses(filter.OfProcess...) {
+		s.wait = processNeed
+	}
 	if err := s.open(); err != nil {
 		s.abandon()
 		return nil, err
