@@ -153,9 +153,15 @@ func run(t testing.TB, w who, args ...string) result {
 
 func finish(t testing.TB, cmd *exec.Cmd) result {
 	t.Helper()
+	return finishAfter(t, cmd, cmd.Start)
+}
+
+// finishAfter is finish for a command that start starts.
+func finishAfter(t testing.TB, cmd *exec.Cmd, start func() error) result {
+	t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Start(); err != nil {
+	if err := start(); err != nil {
 		t.Fatal(err)
 	}
 	hang := time.AfterFunc(90*time.Second, func() { cmd.Process.Signal(syscall.SIGQUIT); cmd.Process.Kill() })

@@ -7,6 +7,32 @@ import (
 	"strings"
 )
 
+// likeHost are the parameters of the network (ip-sysctl) that programs notice
+// and that a new namespace would have by default: how long connections are tried
+// and kept, ports and backlogs.
+var likeHost = []string{
+	"net/core/somaxconn",
+	"net/ipv4/ip_default_ttl",
+	"net/ipv4/ip_local_port_range",
+	"net/ipv4/tcp_fin_timeout",
+	"net/ipv4/tcp_keepalive_intvl",
+	"net/ipv4/tcp_keepalive_probes",
+	"net/ipv4/tcp_keepalive_time",
+	"net/ipv4/tcp_retries2",
+	"net/ipv4/tcp_syn_retries",
+}
+
+// hostSysctls reads likeHost; what cannot be read is left out.
+func hostSysctls() map[string]string {
+	m := map[string]string{}
+	for _, name := range likeHost {
+		if b, err := os.ReadFile("/proc/sys/" + name); err == nil {
+			m[name] = strings.TrimSpace(string(b))
+		}
+	}
+	return m
+}
+
 // HostIPv6 reports whether the host reaches the world over IPv6: whether it has
 // a default route.
 func HostIPv6() bool {

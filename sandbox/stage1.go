@@ -83,6 +83,9 @@ func prepare(c *stage.Config, install func() (int, bool, error)) (*stage.Report,
 	}
 	add(stage.FileTun, tun)
 	r.TunIndex = index
+	for name, value := range c.Sysctls {
+		sysctl(name, value)
+	}
 	if err := setUpNetwork(conn, index, c.MTU, c.IPv6); err != nil {
 		return nil, nil, stage.Fail(stage.StepNetwork, err)
 	}

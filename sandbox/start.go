@@ -95,7 +95,7 @@ func Start(spec Spec) (*Sandbox, error) {
 	s.process, err = stage.Spawn(spec.Role, &stage.Config{
 		Path: []byte(file), Argv: byteSlices(spec.Argv), Env: byteSlices(spec.Env),
 		TunPath: spec.TunPath, MTU: spec.MTU, IPv6: s.IPv6, Hook: spec.Hook, KillAll: spec.KillAll,
-		Bounding: stage.Bounding(),
+		Bounding: stage.Bounding(), Sysctls: hostSysctls(),
 	}, stdio)
 	if err != nil {
 		return nil, doctor.Explain(stage.StepNamespace, fmt.Errorf("sandbox: %w", err), diagnose)

@@ -30,6 +30,8 @@ type Config struct {
 	KillAll bool     // stage 1 is the init of a PID namespace
 
 	Bounding uint64 // capability bounding set of the spawner
+
+	Sysctls map[string]string // kernel parameters for the namespace, by their path below /proc/sys
 }
 
 // Names of the descriptors in Report.Files.
