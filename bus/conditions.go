@@ -18,6 +18,9 @@ type Conditions struct {
 	// Limits: the first that matches a connection holds for it. The connections
 	// of one limit share its throughput.
 	Limits []Limit `json:"limits,omitempty"`
+	// Impossible lists patterns that were asked for and can't be had; they have no
+	// effect but that the user is told.
+	Impossible []string `json:"impossible,omitempty"`
 }
 
 // BlockRule blocks connections, or exempts them from the rules after it.
@@ -122,7 +125,7 @@ const (
 
 // Check refuses what is too large to be meant.
 func (c *Conditions) Check() error {
-	if len(c.Blocking) > maxRules || len(c.Limits) > maxRules {
+	if len(c.Blocking) > maxRules || len(c.Limits) > maxRules || len(c.Impossible) > maxRules {
 		return fmt.Errorf("more than %d rules for the network", maxRules)
 	}
 	targets := make([]*Target, 0, len(c.Blocking)+len(c.Limits))

@@ -41,6 +41,7 @@ var upgrader = websocket.Upgrader{
 // slow client holds a cursor into the log and no queue.
 type client struct {
 	g       *Gateway
+	number  uint64 // counts the clients
 	ws      *websocket.Conn
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -91,6 +92,7 @@ type clientSet struct {
 	mu      sync.Mutex
 	members map[*client]struct{}
 	ever    bool
+	number  uint64
 }
 
 func (s *clientSet) count() (int, bool) {
@@ -106,6 +108,8 @@ func (s *clientSet) add(c *client) bool {
 		return false
 	}
 	s.members[c], s.ever = struct{}{}, true
+	s.number++
+	c.number = s.number
 	return true
 }
 
@@ -144,6 +148,7 @@ func (g *Gateway) webSocket(w http.ResponseWriter, r *http.Request, kind, id str
 		return
 	}
 	defer func() {
+		g.conditions.leave(c)
 		g.clients.remove(c)
 		g.notify()
 	}()

@@ -31,11 +31,13 @@ type Gateway struct {
 	processes []*translate.Process
 	failure   error // of the encoding: a defect
 	alarm     chan struct{}
+	newcomers chan struct{} // a connection may have got a name while conditions hold
 
-	clients clientSet
-	done    chan struct{}
-	close   sync.Once
-	telling sync.Mutex
+	clients    clientSet
+	conditions conditions
+	done       chan struct{}
+	close      sync.Once
+	telling    sync.Mutex
 }
 
 // New listens and serves at once; clients that come before the first record
@@ -55,8 +57,12 @@ func New(o Options) (*Gateway, error) {
 		log:    eventlog.New(file),
 		bodies: bodies.New(file, o.BodyMemory, o.BodyDisk),
 		alarm:  make(chan struct{}, 1),
-		done:   make(chan struct{}),
+
+		newcomers: make(chan struct{}, 1),
+
+		done: make(chan struct{}),
 	}
+	g.conditions.apply, g.conditions.flows = o.Conditions, g.flowsOf
 	g.clients.members = map[*client]struct{}{}
 	g.translate = translate.New(func(e translate.Event) {
 		if err := g.log.Append(e.Method, e.Params, e.PID, e.Exchange); err != nil && g.failure == nil {
@@ -69,6 +75,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	go g.server.Serve(ln)
 	go g.expire()
+	go g.watchNewcomers()
 	return g, nil
 }
 
@@ -154,6 +161,12 @@ func (g *Gateway) http(e *bus.Event) {
 	g.translate.HTTP(e, time.Now())
 	g.mu.Unlock()
 	g.wake()
+	if (e.Type == bus.EventConnection || e.Type == bus.EventRequest) && g.conditions.active.Load() {
+		select {
+		case g.newcomers <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // Flush shows what still waits for later records: there are none.
@@ -188,6 +201,18 @@ func (g *Gateway) expire() {
 		timer.Stop()
 		if ok {
 			timer.Reset(max(time.Until(next), time.Millisecond))
+		}
+	}
+}
+
+// watchNewcomers lets the conditions hold for connections that come to be known.
+func (g *Gateway) watchNewcomers() {
+	for {
+		select {
+		case <-g.done:
+			return
+		case <-g.newcomers:
+			g.conditions.refresh()
 		}
 	}
 }

@@ -43,7 +43,7 @@ var empty = map[string]bool{}
 
 func init() {
 	for domain, methods := range map[string]string{
-		"Network": "enable disable setCacheDisabled setAttachDebugStack setBlockedURLs overrideNetworkState emulateNetworkConditions " +
+		"Network": "enable disable setCacheDisabled setAttachDebugStack overrideNetworkState " +
 			"configureDurableMessages clearAcceptedEncodingsOverride setAcceptedEncodings setBypassServiceWorker enableReportingApi " +
 			"enableDeviceBoundSessions setExtraHTTPHeaders setUserAgentOverride clearBrowserCache clearBrowserCookies",
 		"Runtime": "enable disable runIfWaitingForDebugger setAsyncCallStackDepth discardConsoleEntries releaseObjectGroup releaseObject addBinding " +
@@ -133,10 +133,10 @@ func (c *client) do(m *call, s *session) (any, *callError) {
 		return object{"scriptSource": c.g.processText(p.ScriptID)}, nil
 	case "Debugger.getPossibleBreakpoints":
 		return object{"locations": []any{}}, nil
-	case "Network.emulateNetworkConditionsByRule":
-		return object{"ruleIds": []any{}}, nil // without the list the frontend throws
+	case "Network.emulateNetworkConditions", "Network.emulateNetworkConditionsByRule", "Network.setBlockedURLs":
+		return c.changeNetwork(m)
 	case "Network.canEmulateNetworkConditions":
-		return object{"result": false}, nil
+		return object{"result": c.g.o.Conditions != nil}, nil
 	case "Network.getCertificate":
 		return object{"tableNames": c.g.certificates(p.Origin)}, nil
 	case "Network.getCookies", "Network.getAllCookies", "Storage.getCookies":

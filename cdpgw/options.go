@@ -52,6 +52,11 @@ type Options struct {
 	// connections that are not HTTP show their bytes. The role has its own.
 	Plain func(ctx context.Context, conn bus.ConnID, each func(*bus.Record) bool) error `json:"-"`
 
+	// Conditions, in the same process, puts what DevTools asks of the app's network
+	// in force: throttling, offline, blocked hosts. Nil: it can't be changed, as
+	// that of a recording. The role has its own.
+	Conditions func(bus.Conditions) error `json:"-"`
+
 	// OnStatus, in the same process, gets what StatusFD gets. It is called from
 	// one goroutine at a time and must not block.
 	OnStatus func(Status) `json:"-"`

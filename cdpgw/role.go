@@ -67,6 +67,7 @@ func run(ctx context.Context) error {
 	o.Plain = func(ctx context.Context, conn bus.ConnID, each func(*bus.Record) bool) error {
 		return readPlain(ctx, b, conn, each)
 	}
+	o.Conditions = b.AskConditions
 	g, err := New(o)
 	if err != nil {
 		return err

@@ -34,6 +34,7 @@ type Spec struct {
 	Options any        // becomes EnvOptions
 	Files   []*os.File // become descriptors 3, 4, …; the supervisor's until the role is stopped
 	Final   bool       // ends by itself with status 0 when its work is done
+	Ended   func()     // called each time that its process has ended; nil: nobody asks
 }
 
 // A role that dies more often than this within the window is given up.
@@ -144,6 +145,9 @@ func (s *Supervisor) launch(r *role) error {
 // watch waits for one process of r and decides what follows.
 func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 	err := cmd.Wait()
+	if r.spec.Ended != nil {
+		r.spec.Ended()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -40,7 +40,11 @@ func (r *run) control() error {
 			m.Respond(b)
 		}
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	r.conditions.apply, r.conditions.say = r.bus.ApplyConditions, r.term.Say
+	return r.bus.ServeConditions(r.conditions.set, r.conditions.current)
 }
 
 func (r *run) obey(c Command, reply *Reply) error {

@@ -22,6 +22,7 @@ type devTools struct {
 	files    []*os.File
 	access   string
 	changed  chan struct{} // something came on status
+	ended    func()        // the gateway's process has ended
 
 	mu   sync.Mutex
 	last cdpgw.Status
@@ -42,7 +43,7 @@ func newDevTools(r *run) (*devTools, error) {
 		f.Close()
 		return nil, err
 	}
-	d := &devTools{listener: f, status: status, files: []*os.File{f, statusIn}, access: r.access, changed: make(chan struct{}, 1)}
+	d := &devTools{listener: f, status: status, files: []*os.File{f, statusIn}, access: r.access, changed: make(chan struct{}, 1), ended: r.conditions.undo}
 	d.options = cdpgw.Options{ListenFD: 3, StatusFD: 4, SecretPath: cdpgw.NewSecretPath(), Discovery: true,
 		Title: strings.Join(r.o.Command, " "), AppPID: r.sandbox.PID, SessionDir: r.session.Dir}
 	d.last.URL = fmt.Sprintf("http://%s/", l.Addr())
@@ -65,7 +66,7 @@ func listen(addr string) (net.Listener, error) {
 }
 
 func (d *devTools) spec() roles.Spec {
-	return roles.Spec{Name: "cdpgw", Access: d.access, Files: d.files, Options: d.options}
+	return roles.Spec{Name: "cdpgw", Access: d.access, Files: d.files, Options: d.options, Ended: d.ended}
 }
 
 // read follows what the gateway says of itself, also after a restart.

@@ -38,6 +38,7 @@ type run struct {
 	roles        *roles.Supervisor
 	term         *term.Terminal
 	tools        *devTools
+	conditions   conditions
 
 	access, keysAccess string // paths of the access files
 	publish            []netd.Publish

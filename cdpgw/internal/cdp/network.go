@@ -193,6 +193,8 @@ type LoadingFailed struct {
 	Type      string  `json:"type"`
 	ErrorText string  `json:"errorText"`
 	Canceled  bool    `json:"canceled"`
+
+	BlockedReason string `json:"blockedReason,omitempty"` // "inspector": by the user of DevTools
 }
 
 // EventSourceMessageReceived is Network.eventSourceMessageReceived.

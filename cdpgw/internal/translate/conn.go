@@ -24,6 +24,7 @@ type conn struct {
 	deadline  time.Time // when held events are let go
 	exchanges map[uint64]*exchange
 	used      bool      // had an exchange
+	host      string    // of the newest request, without its port
 	note      *exchange // the row that explains the connection itself
 }
 

@@ -80,6 +80,7 @@ func (c *conn) request(e *bus.Event) {
 		}
 	}
 	c.used = true
+	c.host = urlHost(r.URL)
 	c.exchanges[e.Stream] = x
 	x.kind = requestKind(r)
 	if isWebSocket(r) {
@@ -315,7 +316,11 @@ func (x *exchange) fail(at int64, text string, canceled bool) {
 	}
 	x.sendExtra(nil)
 	x.finished = true
-	x.event("Network.loadingFailed", cdp.LoadingFailed{RequestID: x.id, Timestamp: seconds(at), Type: x.kind, ErrorText: text, Canceled: canceled})
+	failed := cdp.LoadingFailed{RequestID: x.id, Timestamp: seconds(at), Type: x.kind, ErrorText: text, Canceled: canceled}
+	if x.c.t.sockets.isBlocked(&x.c.facts) {
+		failed.ErrorText, failed.BlockedReason = "net::ERR_BLOCKED_BY_CLIENT (the host is blocked in DevTools)", "inspector"
+	}
+	x.event("Network.loadingFailed", failed)
 }
 
 // abandon ends x because its connection ended.

@@ -99,6 +99,21 @@ func protocolName(names ...string) string {
 	return ""
 }
 
+// urlHost is the host of an absolute URL, without its port.
+func urlHost(s string) string {
+	_, s, _ = strings.Cut(s, "://")
+	if i := strings.IndexAny(s, "/?#"); i >= 0 {
+		s = s[:i]
+	}
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		s = s[i+1:]
+	}
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {
+		s = s[:i]
+	}
+	return strings.Trim(s, "[]")
+}
+
 func urlWithoutFragment(s string) string {
 	s, _, _ = strings.Cut(s, "#")
 	return cdp.Text(s)

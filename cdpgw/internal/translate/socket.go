@@ -8,7 +8,8 @@ import (
 
 // sockets remembers which process opened which transport connection.
 type sockets struct {
-	opened ring[socketKey, socketOwner]
+	opened  ring[socketKey, socketOwner]
+	blocked ring[socketKey, int64] // Unix ns
 }
 
 type socketKey struct {
@@ -21,7 +22,9 @@ type socketOwner struct {
 	time int64
 }
 
-func newSockets() sockets { return sockets{newRing[socketKey, socketOwner](maxSockets)} }
+func newSockets() sockets {
+	return sockets{newRing[socketKey, socketOwner](maxSockets), newRing[socketKey, int64](maxBlocked)}
+}
 
 func unmap(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
@@ -29,6 +32,17 @@ func (s *sockets) add(e *bus.ProcEvent) {
 	if e.PID != 0 {
 		s.opened.put(socketKey{e.Transport, unmap(e.Local), unmap(e.Remote)}, socketOwner{e.PID, e.Time})
 	}
+}
+
+// block notes that a connection was refused or cut because of its host.
+func (s *sockets) block(e *bus.ProcEvent) {
+	s.blocked.put(socketKey{e.Transport, unmap(e.Local), unmap(e.Remote)}, e.Time)
+}
+
+// isBlocked reports whether c was refused or cut because of its host.
+func (s *sockets) isBlocked(c *bus.Connection) bool {
+	at, ok := s.blocked.get(socketKey{c.Transport, unmap(c.Client), unmap(c.Server)})
+	return ok && at >= c.Opened-socketSkew
 }
 
 // socketSkew is how much earlier than the first packet the record of a socket

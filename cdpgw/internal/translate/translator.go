@@ -1,7 +1,9 @@
 package translate
 
 import (
+	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"clipper/bus"
@@ -22,6 +24,7 @@ const (
 	maxRedirects = 64      // redirects of one process that a request may follow
 	maxFollowers = 1024    // processes with redirects
 	maxSockets   = 1 << 16 // socket events without a connection yet
+	maxBlocked   = 4096    // connections that DevTools blocked
 	maxProcesses = 1 << 16
 	maxNotes     = 4096 // explanations of rows that are not exchanges
 	maxChained   = 1 << 16
@@ -132,6 +135,8 @@ func (t *Translator) Proc(e *bus.ProcEvent, now time.Time) {
 		t.processes.hook(e)
 	case bus.ProcSocket:
 		t.sockets.add(e)
+	case bus.ProcBlocked:
+		t.sockets.block(e)
 	default:
 		return
 	}
@@ -140,6 +145,27 @@ func (t *Translator) Proc(e *bus.ProcEvent, now time.Time) {
 			i = -1 // release changed the list
 		}
 	}
+}
+
+// maxFlows bounds the answer of Flows.
+const maxFlows = 1024
+
+// Flows are the open connections whose name (of TLS, or else of the newest
+// request) and server match, in order of their numbers.
+func (t *Translator) Flows(match func(name string, server netip.AddrPort) bool) []bus.Flow {
+	var found []*conn
+	for _, c := range t.conns {
+		if c.facts.Client.IsValid() && (c.facts.TLS != nil && match(c.facts.TLS.SNI, c.facts.Server) || match(c.host, c.facts.Server)) {
+			found = append(found, c)
+		}
+	}
+	slices.SortFunc(found, func(a, b *conn) int { return cmp.Compare(b.number, a.number) })
+	var flows []bus.Flow
+	for _, c := range found[:min(len(found), maxFlows)] { // the newest
+		flows = append(flows, c.facts.Flow)
+	}
+	slices.Reverse(flows)
+	return flows
 }
 
 // Flush ends all waiting: nothing more comes.
