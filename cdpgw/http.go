@@ -61,7 +61,11 @@ func (g *Gateway) page(w http.ResponseWriter, r *http.Request, name string) {
 			if pid, err := strconv.Atoi(q.Get("pid")); err == nil && pid > 0 {
 				id += pidSuffix + strconv.Itoa(pid)
 			}
-			http.Redirect(w, r, "?ws="+url.QueryEscape(r.Host+"/devtools/page/"+id)+"&panel=network", http.StatusFound)
+			to := "?ws=" + url.QueryEscape(r.Host+"/devtools/page/"+id) + "&panel=network"
+			if g.o.Conditions == nil {
+				to += "&recorded" // the page then has no controls for the network
+			}
+			http.Redirect(w, r, to, http.StatusFound)
 			return
 		}
 		name = "clipper.html"

@@ -55,6 +55,9 @@ const generated = {
 const stub = `export default {};
   export const skill = {name: '', description: '', instructions: '', allowedTools: []};`;
 
+// The page of a recording says so in its address.
+const recorded = "new URLSearchParams(location.search).has('recorded')";
+
 // What has to differ for programs that are no browsers: file, before, after.
 const patches = [
   // The bytes that came before a failure are worth seeing.
@@ -103,6 +106,8 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
   // A process has no lines.
   ['models/workspace/UISourceCode.ts', 'const lineAndColumnText = this.lineAndColumnText(showColumnNumber);',
     `const lineAndColumnText = this.uiSourceCode.url().startsWith('process://') ? undefined : this.lineAndColumnText(showColumnNumber);`],
+  // What the Sources panel adds to menus needs its views, which are not here.
+  ['panels/sources/sources-meta.ts', /UI\.ContextMenu\.registerProvider\(/g, 'void ('],
   // The reasons of failures need room.
   ['panels/network/NetworkLogViewColumns.ts', /(id: 'status',[\s\S]*?)(\n {4}sortingFunction)/, '$1\n    weight: 12,$2'],
   // The overview draws every request for every one that comes: with many, not
@@ -118,12 +123,33 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
       return;
     }
     self.drawn = now;`],
-  // What would have to change the program's traffic, which Clipper only watches:
-  // cache, throttling, blocking, overriding, sending again.
+  // What a program that is no browser does not have: cache, overriding, sending
+  // again.
   ['panels/network/NetworkPanel.ts', 'this.panelToolbar.appendToolbarItem(disableCacheCheckbox);', ''],
-  ['panels/network/NetworkPanel.ts', 'this.panelToolbar.appendToolbarItem(this.throttlingSelect);', ''],
   ['panels/network/NetworkPanel.ts', 'this.panelToolbar.appendToolbarItem(networkConditionsButton);', ''],
-  ['panels/network/NetworkLogView.ts', /( {4})contextMenu\.overrideSection\(\)\.appendItem\(\s+i18nString\(UIStrings\.overrideHeaders\)/, '$1return;\n$&'],
+  ['panels/network/NetworkLogView.ts', /\n {4}contextMenu\.overrideSection\(\)\.appendItem\(\s+i18nString\(UIStrings\.overrideHeaders\)[\s\S]*?\n {4}if \(request\) \{/,
+    `\n    if (request && !${recorded}) {`],
+  ['panels/network/NetworkLogView.ts', /SDK\.NetworkManager\.NetworkManager\.canResendRequest\(request, (true|false)\)/g, 'false'],
+  // A recording can't be throttled.
+  ['panels/network/NetworkPanel.ts', 'this.panelToolbar.appendToolbarItem(this.throttlingSelect);',
+    `if (!${recorded}) {
+      this.panelToolbar.appendToolbarItem(this.throttlingSelect);
+    }`],
+  // Connections are throttled and blocked, so hosts are.
+  ['panels/network/NetworkLogView.ts', 'const urlPattern = urlPatternString &&', 'const urlPattern = false && urlPatternString &&'],
+  ['panels/network/RequestConditionsDrawer.ts', '    const isValid = SDK.NetworkManager.RequestURLPattern.isValidPattern(value);', `    const part = parsedPattern?.pattern;
+    if (part && (!['*', '/*'].includes(part.pathname) || !['*', ''].includes(part.search))) {
+      return 'Clipper blocks and throttles connections: only whole hosts are possible, such as *://api.example.com' as Common.UIString.LocalizedString;
+    }
+    const isValid = SDK.NetworkManager.RequestURLPattern.isValidPattern(value);`],
+  // A request-level latency is a multiple of the round trip's that it stands for;
+  // here each round trip takes longer.
+  ['core/sdk/NetworkManager.ts', /(urlPattern: urlPattern \?\? '',\s+latency: )conditions\.latency/, '$1conditions.targetLatency ?? conditions.latency'],
+  // A program's network changes by a click, and not by what was clicked in
+  // another session.
+  ['core/sdk/NetworkManager.ts', "createSetting('active-network-condition-key', PredefinedThrottlingConditionKey.NO_THROTTLING)",
+    "createSetting('active-network-condition-key', PredefinedThrottlingConditionKey.NO_THROTTLING, Common.Settings.SettingStorageType.SESSION)"],
+  ['core/sdk/SDKSettings.ts', /(name: 'request-blocking-enabled',[\s\S]*?SettingStorageType\.)LOCAL/, '$1SESSION'],
   // Firefox: it knows no typed attr(), and gives the room below the rows to the
   // filler above them as well.
   ['panels/network/RequestTimingView.ts', /data-left=\$\{([^}]*)\}\s+data-right=\$\{([^}]*)\}/g, 'style="left: ${$1}%; right: ${$2}%"'],

@@ -155,6 +155,32 @@ func (b *Tab) Item(row, name string, want ...string) (view string) {
 	return view
 }
 
+// Menu opens the menu of the row whose name contains row and goes through its
+// items, each by the beginning of its name; with none it only opens it.
+func (b *Tab) Menu(row string, items ...string) {
+	b.t.Helper()
+	b.click("row", row, chromedp.ButtonRight)
+	for _, name := range items {
+		b.click("item", name)
+	}
+}
+
+func (b *Tab) click(kind, name string, opts ...chromedp.MouseOption) {
+	b.t.Helper()
+	var at []float64
+	if !b.Until(func() bool {
+		b.Eval("clipperTest.place("+Quote(kind)+", "+Quote(name)+")", &at)
+		return len(at) == 2
+	}) {
+		var items []string
+		b.Eval("clipperTest.menuItems()", &items)
+		b.t.Fatalf("no %s %q; the menu: %q", kind, name, items)
+	}
+	if err := chromedp.Do(b.Ctx, chromedp.MouseClickXY(at[0], at[1], opts...)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 // Screenshot writes a PNG of the window.
 func (b *Tab) Screenshot(path string) {
 	b.t.Helper()

@@ -82,6 +82,28 @@
       press(found.shadowRoot?.querySelector('button') ?? found);
       return true;
     },
+    // choose selects the option with a text in a list whose options include it.
+    choose: option => {
+      for (const list of every(e => e.tagName === 'SELECT' && e.getBoundingClientRect().width > 0)) {
+        const found = [...list.options].find(o => text(o) === option);
+        if (found) {
+          list.value = found.value;
+          list.selectedIndex = found.index;
+          list.dispatchEvent(new Event('change', {bubbles: true, composed: true}));
+          return true;
+        }
+      }
+      return false;
+    },
+    // place is the middle of the row whose name contains a text, or of the item of
+    // an open menu that begins with it; null if it is not there.
+    place: (kind, name) => {
+      const e = kind === 'row' ? rowElements().find(r => text(r.querySelector('td.name-column')).includes(name))?.querySelector('td.name-column') :
+        every(e => e.classList.contains('soft-context-menu-item') && text(e).startsWith(name)).pop();
+      const r = e?.getBoundingClientRect();
+      return r && r.width > 0 ? [r.x + r.width / 2, r.y + r.height / 2] : null;
+    },
+    menuItems: () => every(e => e.classList.contains('soft-context-menu-item')).map(text),
     // type enters a text into a field, with the Enter key.
     type: (selector, value) => {
       const field = every(e => e.matches(selector) && e.getBoundingClientRect().width > 0)[0];
@@ -93,6 +115,21 @@
       field.dispatchEvent(new InputEvent('input', {bubbles: true, composed: true}));
       field.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', code: 'Enter', keyCode: 13, bubbles: true, composed: true}));
       return true;
+    },
+    // filter sets the filter of the list.
+    filter: value => {
+      const field = every(e => e.classList.contains('text-prompt') && e.isContentEditable && e.getBoundingClientRect().width > 0)[0];
+      if (!field) {
+        return false;
+      }
+      field.focus();
+      document.execCommand('selectAll');
+      return document.execCommand(value ? 'insertText' : 'delete', false, value);
+    },
+    // color is the red, green and blue of a row's text.
+    color: name => {
+      const row = rowElements().find(r => text(r.querySelector('td.name-column')).includes(name));
+      return row ? getComputedStyle(row.querySelector('td.name-column')).color.match(/[\d.]+/g).slice(0, 3).map(Number) : null;
     },
     mainTabs: () => every(e => e.classList.contains('tabbed-pane-header-tab')).map(text),
     body: () => document.body ? text(document.body) : '',

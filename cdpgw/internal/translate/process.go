@@ -69,7 +69,7 @@ func quote(s string) string {
 
 // URL names the process where the protocol wants a document or script.
 func (p *Process) URL() string {
-	return "process://" + strconv.Itoa(p.PID) + "/" + url.PathEscape(p.Name())
+	return "process://" + p.id + "/" + url.PathEscape(p.Name())
 }
 
 func (p *Process) label() string { return p.Name() + " [pid " + strconv.Itoa(p.PID) + "]" }
