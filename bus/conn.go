@@ -79,6 +79,9 @@ type Verdict struct {
 	Code   VerdictCode `json:"code"`
 	Reason string      `json:"reason"`         // one sentence for a person
 	Help   string      `json:"help,omitempty"` // what would make it readable
+	// Preliminary: a secret that still comes would make it readable. Another
+	// Verdict follows when none can come any more.
+	Preliminary bool `json:"preliminary,omitempty"`
 }
 
 // VerdictCode is for machines.

@@ -166,29 +166,29 @@ func TestNoSecret(t *testing.T) {
 	for name, tr := range traces(t) {
 		f := newFeeder()
 		f.tcp(tr.records[:len(tr.records)-3]...)
-		if len(f.out.verdicts) > 0 {
-			t.Errorf("%s: %+v at once", name, f.out.verdicts)
+		if len(f.out.doubts) > 0 {
+			t.Errorf("%s: %+v at once", name, f.out.doubts)
 		}
 		for _, seconds := range []int64{1, 4, 5, 20} {
 			r := bus.Record{Layer: bus.TCP, Type: bus.Data, Conn: traceConn, Time: seconds * 1e9, Payload: []byte{23}}
 			f.tcp(r)
-			if n := len(f.out.verdicts); (n > 0) != (seconds > 3) || n > 1 {
+			if n := len(f.out.doubts); (n > 0) != (seconds > 3) || n > 1 {
 				t.Errorf("%s: %d verdicts after %d s", name, n, seconds)
 			}
 		}
-		if v := f.out.verdicts[0]; v.Code != bus.VerdictNoSecret || !bytes.Contains([]byte(v.Reason), []byte("example.test")) || v.Help == "" {
+		if v := f.out.doubts[0]; v.Code != bus.VerdictNoSecret || !bytes.Contains([]byte(v.Reason), []byte("example.test")) || v.Help == "" {
 			t.Errorf("%+v", v)
 		}
 		f = newFeeder()
 		f.tcp(tr.records...)
-		if len(f.out.verdicts) != 1 || f.out.ended {
-			t.Errorf("%s: verdicts %+v, ended %v", name, f.out.verdicts, f.out.ended)
+		if len(f.out.doubts) != 1 || len(f.out.verdicts) != 0 || f.out.ended {
+			t.Errorf("%s: preliminary %+v, final %+v, ended %v", name, f.out.doubts, f.out.verdicts, f.out.ended)
 		}
 		if f.out.info == nil || f.out.info.SNI != "example.test" || f.out.info.Cipher == "" {
 			t.Errorf("%s: no facts", name)
 		}
 		f.eos(bus.Keys)
-		if len(f.out.verdicts) != 1 || !f.out.ended {
+		if len(f.out.doubts) != 1 || len(f.out.verdicts) != 1 || !f.out.ended {
 			t.Errorf("%s: verdicts %+v, ended %v", name, f.out.verdicts, f.out.ended)
 		}
 	}
@@ -219,7 +219,7 @@ func TestLimits(t *testing.T) {
 	f.check(t)
 	for id := range n {
 		o := f.out.only(bus.ConnID(id + 1))
-		if read := len(o.plain[1]) == 100000; read != (id >= n-2) || !o.ended || len(o.verdicts) != 1 {
+		if read := len(o.plain[1]) == 100000; read != (id >= n-2) || !o.ended || (len(o.verdicts) == 0) != read {
 			t.Errorf("connection %d: %d bytes, %+v", id, len(o.plain[1]), o.verdicts)
 		}
 	}

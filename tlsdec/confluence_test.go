@@ -16,7 +16,7 @@ import (
 func (o *output) settled() []string {
 	var out []string
 	for i, l := range o.lines {
-		if o.records[i].Type == bus.Opaque && i+1 < len(o.lines) {
+		if o.records[i].Type == bus.Opaque && bytes.Contains(o.records[i].Payload, []byte(`"preliminary":true`)) {
 			continue
 		}
 		out = append(out, l)

@@ -27,12 +27,13 @@ type conn struct {
 	mark       *bus.Mark
 	prev, next *conn // in decoder.order
 
-	half    [2]half
-	tls     *session // nil: no ClientHello yet
-	verdict bus.VerdictCode
-	udp     bool
-	quic    *quicFlow // nil: not QUIC
-	decided bool      // whether a UDP flow is QUIC
+	half        [2]half
+	tls         *session // nil: no ClientHello yet
+	verdict     bus.VerdictCode
+	preliminary bool // verdict is
+	udp         bool
+	quic        *quicFlow // nil: not QUIC
+	decided     bool      // whether a UDP flow is QUIC
 
 	queue     []heldRecord // input behind the point where it stopped
 	held      int          // what is held back counts for in Limits
@@ -232,7 +233,9 @@ func (c *conn) warn(r *bus.Record) {
 		return
 	}
 	c.warned = true
-	c.opaque(c.noKeyVerdict(), c.stoppedAt)
+	v := c.noKeyVerdict()
+	v.Preliminary = true
+	c.opaque(v, c.stoppedAt)
 }
 
 // end closes the connection.

@@ -73,6 +73,7 @@ func (c *conn) code(x *codec) {
 	x.json(&c.open)
 	x.uint64(&c.number)
 	octets(x, &c.verdict)
+	x.bool(&c.preliminary)
 	x.bool(&c.udp)
 	x.bool(&c.decided)
 	x.bool(&c.stopped)

@@ -171,7 +171,8 @@ type output struct {
 	plain    [2][]byte
 	info     *bus.TLSInfo
 	infos    int
-	verdicts []bus.Verdict
+	doubts   []bus.Verdict // preliminary
+	verdicts []bus.Verdict // final
 	fin      [2]bool
 	ended    bool
 	eos      bool
@@ -205,7 +206,11 @@ func (o *output) take(r *bus.Record) {
 		if err := json.Unmarshal(r.Payload, &v); err != nil {
 			o.problem = err.Error()
 		}
-		o.verdicts = append(o.verdicts, v)
+		if v.Preliminary {
+			o.doubts = append(o.doubts, v)
+		} else {
+			o.verdicts = append(o.verdicts, v)
+		}
 	case bus.Fin:
 		o.fin[r.Dir] = true
 	case bus.End:

@@ -11,12 +11,13 @@ const (
 	helpCapture = "Start the capture before the connection is opened."
 )
 
-// opaque says why the connection, or a part of it, can't be read. The same code is not repeated.
+// opaque says why the connection, or a part of it, can't be read. The same code
+// is not repeated, but once to make it final.
 func (c *conn) opaque(v bus.Verdict, t int64) {
-	if c.verdict == v.Code {
+	if c.verdict == v.Code && !(c.preliminary && !v.Preliminary) {
 		return
 	}
-	c.verdict = v.Code
+	c.verdict, c.preliminary = v.Code, v.Preliminary
 	payload, err := json.Marshal(&v)
 	if err != nil {
 		return

@@ -75,6 +75,7 @@ func (w waiting) parts() (*bus.Connection, *exchange.Process) {
 
 // await writes x when its bodies are there: they come by a stream of their own.
 func (s *Sink) await(x *exchange.Exchange) {
+	s.settle(x.Conn)
 	shown := x
 	if s.o.Redact != nil {
 		shown = s.o.Redact.Exchange(x)
@@ -105,7 +106,28 @@ func (s *Sink) await(x *exchange.Exchange) {
 	})
 }
 
+// doubtWait is for how long a preliminary verdict is kept from the terminal: the
+// secrets of a short connection may come after its end.
+const doubtWait = 2 * time.Second
+
 func (s *Sink) writeVerdict(v *exchange.Verdict) {
+	s.settle(v.Conn)
+	if v.Verdict.Preliminary { // files get the final one
+		if s.o.Terminal != nil && s.pass(filter.OfVerdict(v)) {
+			if s.o.Redact != nil {
+				v = s.o.Redact.Verdict(v)
+			}
+			s.doubts[v.Conn] = time.AfterFunc(doubtWait, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				if s.doubts[v.Conn] != nil && !s.closed {
+					s.settle(v.Conn)
+					s.sayVerdict(v)
+				}
+			})
+		}
+		return
+	}
 	if s.o.Expect != nil {
 		s.o.Expect.Verdict(v)
 	}
@@ -119,15 +141,29 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 	if pass && s.har != nil {
 		s.note(s.har.Verdict(v))
 	}
-	before := s.said[v.Conn]
-	if before == v.Verdict {
+	s.totals.verdict(s.judged[v.Conn], v.Verdict.Code)
+	s.judged[v.Conn] = v.Verdict.Code
+	if pass && s.o.Terminal != nil {
+		s.sayVerdict(v)
+	}
+}
+
+// settle forgets a doubt about a connection.
+func (s *Sink) settle(c bus.ConnID) {
+	if t := s.doubts[c]; t != nil {
+		t.Stop()
+		delete(s.doubts, c)
+	}
+}
+
+// sayVerdict prints a verdict, unless it was said already.
+func (s *Sink) sayVerdict(v *exchange.Verdict) {
+	now := v.Verdict
+	now.Preliminary = false
+	if s.said[v.Conn] == now {
 		return
 	}
-	s.totals.verdict(before.Code, v.Verdict.Code)
-	s.said[v.Conn] = v.Verdict
-	if !pass || s.o.Terminal == nil {
-		return
-	}
+	s.said[v.Conn] = now
 	server := v.Connection.Server.String()
 	if t := v.Connection.TLS; t != nil && t.SNI != "" {
 		server = t.SNI

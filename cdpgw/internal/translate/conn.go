@@ -2,6 +2,7 @@ package translate
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,9 +24,11 @@ type conn struct {
 	held      []*bus.Event
 	deadline  time.Time // when held events are let go
 	exchanges map[uint64]*exchange
-	used      bool      // had an exchange
-	host      string    // of the newest request, without its port
-	note      *exchange // the row that explains the connection itself
+	used      bool       // had an exchange
+	host      string     // of the newest request, without its port
+	note      *exchange  // the row that explains the connection itself
+	doubt     *bus.Event // a preliminary verdict that is not shown yet
+	doubtEnds time.Time
 }
 
 func (c *conn) setFacts(f *bus.Connection) {
@@ -76,11 +79,18 @@ func (c *conn) authority(short bool) string {
 func (c *conn) handle(e *bus.Event) {
 	switch e.Type {
 	case bus.EventRequest:
+		c.settle()
 		if e.Request != nil && c.exchanges[e.Stream] == nil {
 			c.request(e)
 		}
 	case bus.EventVerdict:
-		if e.Verdict != nil {
+		switch {
+		case e.Verdict == nil:
+		case e.Verdict.Preliminary && c.note == nil:
+			c.settle()
+			c.doubt, c.doubtEnds = clone(e), c.t.now.Add(DoubtWait)
+			c.t.doubts = append(c.t.doubts, c)
+		default:
 			c.judge(e)
 		}
 	case bus.EventClosed:
@@ -101,6 +111,7 @@ func (c *conn) handle(e *bus.Event) {
 // exchange because it failed.
 func (c *conn) closed(e *bus.Event) {
 	defer delete(c.t.conns, c.id)
+	c.settle()
 	for _, x := range c.sorted() {
 		x.abandon(e)
 	}
@@ -120,9 +131,19 @@ func (c *conn) closed(e *bus.Event) {
 	}
 }
 
+// settle forgets a verdict that is not shown yet.
+func (c *conn) settle() {
+	if c.doubt != nil {
+		c.doubt = nil
+		i := slices.Index(c.t.doubts, c)
+		c.t.doubts = slices.Delete(c.t.doubts, i, i+1)
+	}
+}
+
 // judge shows a verdict. That the bytes are not HTTP is no news after a verdict
 // that says why.
 func (c *conn) judge(e *bus.Event) {
+	c.settle()
 	v := e.Verdict
 	if c.note != nil && v.Code == bus.VerdictNotHTTP {
 		return

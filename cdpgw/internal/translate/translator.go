@@ -13,6 +13,7 @@ import (
 // How long events wait for facts.
 const (
 	ProcessWait  = 100 * time.Millisecond // for the process of a connection, wall clock
+	DoubtWait    = 2 * time.Second        // for the secrets of a connection that cannot be read, wall clock
 	RedirectWait = 300 * time.Millisecond // for the request that follows a redirect, wall clock
 	redirectSpan = 5 * time.Second        // between a redirect and the request that follows it, packet time
 	warmConnect  = 2 * time.Second        // a connection idle for longer was not opened for its first request
@@ -54,6 +55,7 @@ type Translator struct {
 	numbers   int64
 	conns     map[bus.ConnID]*conn
 	waiting   []*conn     // wait for their process, by deadline
+	doubts    []*conn     // have a verdict that may prove wrong, by doubtEnds
 	pending   []*exchange // redirects that wait for their follower, by deadline
 	redirects map[redirectKey][]*exchange
 	sockets   sockets
@@ -174,6 +176,9 @@ func (t *Translator) Flush(now time.Time) {
 	for len(t.waiting) > 0 {
 		t.release(t.waiting[0])
 	}
+	for len(t.doubts) > 0 {
+		t.doubts[0].judge(t.doubts[0].doubt)
+	}
 	for len(t.pending) > 0 {
 		t.pending[0].finishRedirect()
 	}
@@ -184,6 +189,9 @@ func (t *Translator) Deadline() (time.Time, bool) {
 	var d time.Time
 	if len(t.waiting) > 0 {
 		d = t.waiting[0].deadline
+	}
+	if len(t.doubts) > 0 && (d.IsZero() || t.doubts[0].doubtEnds.Before(d)) {
+		d = t.doubts[0].doubtEnds
 	}
 	if len(t.pending) > 0 && (d.IsZero() || t.pending[0].deadline.Before(d)) {
 		d = t.pending[0].deadline
@@ -196,6 +204,9 @@ func (t *Translator) Expire(now time.Time) {
 	t.now = now
 	for len(t.waiting) > 0 && !t.waiting[0].deadline.After(now) {
 		t.release(t.waiting[0])
+	}
+	for len(t.doubts) > 0 && !t.doubts[0].doubtEnds.After(now) {
+		t.doubts[0].judge(t.doubts[0].doubt)
 	}
 	for len(t.pending) > 0 && !t.pending[0].deadline.After(now) {
 		t.pending[0].finishRedirect()
