@@ -178,6 +178,52 @@ func TestFilterExpectRedact(t *testing.T) {
 	}
 }
 
+// TestPreliminaryVerdict: what was read after all leaves no trace of the doubt.
+func TestPreliminaryVerdict(t *testing.T) {
+	dir := t.TempDir()
+	out, err := os.Create(filepath.Join(dir, "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	file := filepath.Join(dir, "out.har")
+	rules, err := expect.New([]string{"size(verdicts) == 1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Options{Dir: dir, HAR: file, Terminal: term.New(out, false), Expect: rules})
+	if err != nil {
+		t.Fatal(err)
+	}
+	doubt := func(conn bus.ConnID, preliminary bool) *bus.Record {
+		return &bus.Record{Layer: bus.HTTP, Type: bus.Line, Event: &bus.Event{Type: bus.EventVerdict, Conn: conn,
+			Verdict: &bus.Verdict{Code: bus.VerdictNoSecret, Reason: "no secret came", Preliminary: preliminary}}}
+	}
+	all := exchangeEvents(1, 0)
+	all = append(all[:1:1], append([]*bus.Record{doubt(1, true)}, all[1:]...)...)
+	for _, r := range append(all, doubt(2, true), doubt(2, false)) {
+		s.Process(r)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var h struct {
+		Log struct {
+			Verdicts []struct{ Connection string } `json:"_verdicts"`
+		}
+	}
+	b, _ := os.ReadFile(file)
+	if err := json.Unmarshal(b, &h); err != nil || len(h.Log.Verdicts) != 1 || h.Log.Verdicts[0].Connection != bus.ConnID(2).String() {
+		t.Errorf("%v, the HAR has the verdicts %+v", err, h.Log.Verdicts)
+	}
+	if text, _ := os.ReadFile(out.Name()); strings.Count(string(text), "???") != 1 {
+		t.Errorf("the terminal has\n%s", text)
+	}
+	if !rules.Finish() {
+		t.Error("the rules saw another number of verdicts")
+	}
+}
+
 func TestSummary(t *testing.T) {
 	dir := t.TempDir()
 	out, err := os.Create(filepath.Join(dir, "stderr"))
