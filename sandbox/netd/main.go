@@ -29,9 +29,8 @@ func run() error {
 	if err := natsbus.RoleOptions(&o); err != nil {
 		return fmt.Errorf("netd: %w", err)
 	}
-	// One processor: with more, goroutines that hand packets to each other wake
-	// each other across CPUs, which costs up to twice the CPU time.
-	runtime.GOMAXPROCS(1)
+	// One processor for the loop, one for all else.
+	runtime.GOMAXPROCS(2)
 	// A session of its own: a stop of the program's job (^Z) must not stop the
 	// network of what runs beside it. EPERM: there is one already.
 	if _, err := unix.Setsid(); err != nil && !errors.Is(err, unix.EPERM) {

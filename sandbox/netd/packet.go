@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"net/netip"
 
+	"clipper/sandbox/internal/tcp"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -23,9 +25,6 @@ const (
 	ipv6HeaderLen = 40
 	udpHeaderLen  = 8
 	icmpHeaderLen = 8
-	tcpHeaderLen  = 20
-
-	tcpSYN, tcpACK = 0x02, 0x10
 )
 
 // parsePacket reads the headers of an IP packet; its ports are 0 unless the
@@ -72,7 +71,7 @@ func parsePacket(b []byte) (p packet, ok bool) {
 	var sport, dport uint16
 	switch p.transport {
 	case unix.IPPROTO_TCP:
-		if len(t) < tcpHeaderLen {
+		if len(t) < tcp.HeaderLen {
 			return p, false
 		}
 		sport, dport = binary.BigEndian.Uint16(t), binary.BigEndian.Uint16(t[2:])
@@ -92,11 +91,6 @@ func parsePacket(b []byte) (p packet, ok bool) {
 
 // body is the transport's header and what follows.
 func (p *packet) body() []byte { return p.b[p.header:] }
-
-// opensTCP reports whether the packet asks for a connection.
-func (p *packet) opensTCP() bool {
-	return p.transport == unix.IPPROTO_TCP && p.body()[13]&(tcpSYN|tcpACK) == tcpSYN
-}
 
 // datagram is the payload of a UDP packet.
 func (p *packet) datagram() ([]byte, bool) {

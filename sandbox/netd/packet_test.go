@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"clipper/sandbox/internal/tcp"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -79,9 +81,8 @@ func FuzzParsePacket(f *testing.F) {
 		if !ok {
 			return
 		}
-		p.opensTCP()
 		p.datagram()
-		if q, ok := parsePacket(padQuote(p.b[:min(len(p.b), p.header+tcpHeaderLen)])); ok && q.src.Addr() != p.src.Addr() {
+		if q, ok := parsePacket(padQuote(p.b[:min(len(p.b), p.header+tcp.HeaderLen)])); ok && q.src.Addr() != p.src.Addr() {
 			t.Errorf("quoted source %v, was %v", q.src, p.src)
 		}
 	})

@@ -16,10 +16,6 @@ import (
 	"clipper/sandbox/internal/subnet"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/header"
-	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
-	"gvisor.dev/gvisor/pkg/waiter"
 )
 
 // ParsePublish reads docker's syntax [ADDR:]HOST:APP[/tcp|/udp]. Without ADDR
@@ -128,57 +124,15 @@ func (n *nat) publishTCP(l *net.TCPListener, port uint16) {
 			time.Sleep(10 * time.Millisecond) // out of descriptors
 			continue
 		}
-		go n.connectInside(c, port)
+		go func() {
+			fd, err := takeOver(c)
+			if err != nil {
+				return
+			}
+			server := netip.AddrPortFrom(n.serverAddr(unix.IPPROTO_TCP, port), port)
+			n.loop.do(func() { n.loop.connectInside(fd, server) })
+		}()
 	}
-}
-
-func (n *nat) connectInside(c *net.TCPConn, port uint16) {
-	host, err := takeOver(c)
-	if err != nil {
-		return
-	}
-	var wq waiter.Queue
-	ep, terr := n.stack.NewEndpoint(tcp.ProtocolNumber, header.IPv4ProtocolNumber, &wq)
-	if terr != nil {
-		host.reset()
-		return
-	}
-	entry, connected := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
-	wq.EventRegister(&entry)
-	server := netip.AddrPortFrom(n.serverAddr(unix.IPPROTO_TCP, port), port)
-	terr = ep.Bind(tcpip.FullAddress{NIC: nic, Addr: fromAddr(subnet.Gateway4)})
-	if terr == nil {
-		terr = ep.Connect(tcpip.FullAddress{NIC: nic, Addr: fromAddr(server.Addr()), Port: port})
-	}
-	if _, ok := terr.(*tcpip.ErrConnectStarted); ok {
-		<-connected
-		terr = ep.LastError()
-	}
-	wq.EventUnregister(&entry)
-	if terr != nil {
-		host.reset()
-		ep.Close()
-		return
-	}
-	local, _ := ep.GetLocalAddress()
-	n.relay(ep, &wq, host, netip.AddrPortFrom(subnet.Gateway4, local.Port), server)
-}
-
-// takeOver makes a hostConn of c.
-func takeOver(c *net.TCPConn) (*hostConn, error) {
-	defer c.Close()
-	rc, err := c.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	fd, dupErr := -1, error(nil)
-	if err := rc.Control(func(s uintptr) { fd, dupErr = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
-		return nil, err
-	}
-	if dupErr != nil {
-		return nil, dupErr
-	}
-	return newHostConn(fd)
 }
 
 // serverAddr is the address inside at which a server listens: its own, or, if

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Run moves packets until ctx ends, and then those of programs that have ended. It takes over the descriptors of o. An
-// error before packets flow goes to ReadyFD as well.
+// Run moves packets until ctx ends, and then those of programs that have ended.
+// It takes over the descriptors of o. An error before packets flow goes to
+// ReadyFD as well.
 func Run(ctx context.Context, o Options) error {
 	n, err := start(&o)
 	report(o.ReadyFD, err)
@@ -22,7 +23,7 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- n.tun.read() }()
+	go func() { ended <- n.loop.run() }()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -33,7 +34,8 @@ func Run(ctx context.Context, o Options) error {
 	select {
 	case <-ctx.Done():
 		n.linger()
-		err = nil
+		n.loop.stop()
+		err = <-ended
 	case err = <-ended:
 	}
 	n.stop()
@@ -54,7 +56,7 @@ func start(o *Options) (*nat, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTun(o.TunFD, uint32(o.MTU))
+	t, err := newTun(o.TunFD)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +92,6 @@ func start(o *Options) (*nat, error) {
 func (n *nat) stop() {
 	n.ended.Store(true)
 	n.closePublished()
-	n.tun.f.Close()
-	<-n.tun.done
 	n.udp.closeAll()
 }
 

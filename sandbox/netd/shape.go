@@ -3,7 +3,6 @@
 package netd
 
 import (
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,8 +21,8 @@ import (
 type shaper struct {
 	on atomic.Pointer[shape]
 
-	mu    sync.Mutex
-	flows map[bus.Flow]*stream
+	// changed is told when other conditions are in force; never nil.
+	changed func()
 	// blocked is told of each connection that was refused or cut; never nil.
 	blocked func(bus.Flow)
 }
@@ -49,7 +48,7 @@ type limit struct {
 }
 
 func newShaper() *shaper {
-	return &shaper{flows: map[bus.Flow]*stream{}, blocked: func(bus.Flow) {}}
+	return &shaper{changed: func() {}, blocked: func(bus.Flow) {}}
 }
 
 // set puts other conditions in force, also for the flows that are open.
@@ -61,19 +60,10 @@ func (s *shaper) set(c bus.Conditions) error {
 	if !c.Empty() {
 		next = newShape(c)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if before := s.on.Swap(next); before != nil {
 		close(before.changed)
 	}
-	if next == nil {
-		return nil
-	}
-	for _, f := range s.flows {
-		if next.blocks(f.id, f.name.Load()) {
-			f.cut(next)
-		}
-	}
+	s.changed()
 	return nil
 }
 
@@ -178,17 +168,6 @@ func (s *shaper) tell(c *shape, id bus.Flow) {
 	if !c.told[id] && len(c.told) < maxTold {
 		c.told[id] = true
 		s.blocked(id)
-	}
-}
-
-// handshake waits for the time that a limit adds to the opening of a connection.
-func (s *shaper) handshake(client, server netip.AddrPort) {
-	for began := time.Now(); ; {
-		c := s.on.Load()
-		due := began.Add(c.limit(bus.Flow{Transport: "tcp", Client: client, Server: server}, nil).latency)
-		if !time.Now().Before(due) || c.sleep(due) {
-			return
-		}
 	}
 }
 

@@ -3,279 +3,248 @@
 package netd
 
 import (
-	"net/netip"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"clipper/bus"
 
-	"gvisor.dev/gvisor/pkg/tcpip"
+	"golang.org/x/sys/unix"
 )
 
-// stream is a TCP connection as the shaper sees it.
+// stream is what the shaper knows of a TCP connection.
 type stream struct {
-	s    *shaper
-	id   bus.Flow
-	ep   tcpip.Endpoint
-	host *hostConn
-	name atomic.Pointer[string] // what the program called the server; nil: not known (yet)
+	name    *string       // what the program called the server; nil: not known (yet)
+	started bool          // the program has sent something
+	late    time.Duration // when the name is not waited for any longer; 0: nothing was sent
+	next    time.Time     // when the program may send more; 0: not known
 
-	started bool      // the program has sent something; of toHost
-	next    time.Time // when it may send more; of toHost
-	line    *line     // what the peer sent waits here; of toSandbox, nil while nothing is asked
+	// What the peer sent, on its way to the program.
+	travels []chunk
+	size    int       // bytes of it
+	end     arrival   // what comes after it
+	paid    int       // bytes at its front that the link lets pass at arrives
+	arrives time.Time // 0: nothing is paid
 }
 
-// open registers a connection. end must follow.
-func (s *shaper) open(client, server netip.AddrPort, ep tcpip.Endpoint, host *hostConn) *stream {
-	f := &stream{s: s, id: bus.Flow{Transport: "tcp", Client: client, Server: server}, ep: ep, host: host}
-	s.mu.Lock()
-	s.flows[f.id] = f
-	s.mu.Unlock()
-	return f
-}
+// arrival is how the peer's stream ends.
+type arrival byte
 
-func (f *stream) end() {
-	f.s.mu.Lock()
-	if f.s.flows[f.id] == f {
-		delete(f.s.flows, f.id)
-	}
-	f.s.mu.Unlock()
-}
-
-// cut ends the connection with RST both ways.
-func (f *stream) cut(c *shape) {
-	f.s.tell(c, f.id)
-	f.host.reset()
-	f.ep.Abort()
-}
-
-// permit waits until the program may send, and says how many bytes; 0 is any
-// number.
-func (f *stream) permit(readable <-chan struct{}) int {
-	for {
-		c := f.s.on.Load()
-		if c == nil {
-			f.started = true
-			return 0
-		}
-		if !f.started {
-			if c.named {
-				f.learn(readable)
-			}
-			f.started = true
-			if c = f.s.on.Load(); c != nil && c.blocks(f.id, f.name.Load()) {
-				f.cut(c)
-				return 0 // nothing can be read any more
-			}
-			continue
-		}
-		if c.Offline {
-			<-c.changed
-			continue
-		}
-		l := c.limit(f.id, f.name.Load())
-		if l.up == nil {
-			f.next = time.Time{}
-			return 0
-		}
-		now := time.Now()
-		if f.next.IsZero() { // behind what others have sent
-			f.next = now.Add(l.up.busy(now))
-		}
-		if now.Before(f.next) && !c.sleep(f.next) {
-			f.next = time.Time{}
-			continue
-		}
-		return l.up.piece()
-	}
-}
-
-// sent counts what the program has sent after permit.
-func (f *stream) sent(n int) {
-	if c := f.s.on.Load(); c != nil && n > 0 {
-		if l := c.limit(f.id, f.name.Load()); l.up != nil {
-			f.next = l.up.pass(time.Now(), n)
-		}
-	}
-}
-
-// learn finds out the name in what the program sends first, which stays where
-// it is.
-func (f *stream) learn(readable <-chan struct{}) {
-	var head peeked
-	var late <-chan time.Time
-	for {
-		head.b = head.b[:0]
-		_, err := f.ep.Read(&head, tcpip.ReadOptions{Peek: true})
-		if _, empty := err.(*tcpip.ErrWouldBlock); err != nil && !empty {
-			return // its end: toHost finds out
-		}
-		name, more := serverName(head.b)
-		if !more {
-			f.name.Store(&name)
-			return
-		}
-		if len(head.b) > 0 && late == nil {
-			late = time.After(headWait)
-		}
-		select {
-		case <-readable:
-		case <-late:
-			return
-		}
-	}
-}
+const (
+	notYet arrival = iota
+	endOfStream
+	resetByPeer
+)
 
 // headWait is how long the rest of a beginning that looks like TLS or HTTP may take.
 const headWait = 3 * time.Second
 
-// download takes what the peer sent; write hands it to the program.
-func (f *stream) download(b []byte, write func([]byte) error) error {
-	if f.line == nil {
-		f.line = newLine(f.s, func([]byte) time.Duration { return f.s.on.Load().limit(f.id, f.name.Load()).latency }, func(b []byte) error {
-			return f.deliver(b, write)
-		})
-	} else if f.s.on.Load() == nil && f.line.idle() {
-		f.line = nil
-		return write(b)
-	}
-	return f.line.push(b)
+// travelRoom is how many bytes travel at most: what TCP would call the window.
+const travelRoom = 1 << 20
+
+func (f *tcpFlow) id() bus.Flow {
+	return bus.Flow{Transport: "tcp", Client: f.key.program, Server: f.key.peer}
 }
 
-// shaped reports whether what the peer sends goes through download.
-func (f *stream) shaped() bool { return f.line != nil || f.s.on.Load() != nil }
+func (f *tcpFlow) shape() *shape { return f.l.n.shape.on.Load() }
 
-// flush waits until the program has got everything.
-func (f *stream) flush() {
-	if f.line != nil {
-		f.line.wait()
+// time is the clock of the links.
+func (l *loop) time() time.Time { return l.start.Add(l.now) }
+
+// wake makes the loop resume the flow at a time.
+func (f *tcpFlow) wake(at time.Duration) {
+	f.wakeAt = max(at, 1)
+	f.l.before(f.wakeAt)
+}
+
+func (f *tcpFlow) wakeTime(at time.Time) { f.wake(at.Sub(f.l.start)) }
+
+// resume goes on with what had to wait.
+func (f *tcpFlow) resume() {
+	if f.backlog.len() > 0 {
+		f.flushBacklog()
+	}
+	if f.fd >= 0 {
+		f.enqueue()
 	}
 }
 
-// deliver writes b piece by piece at the pace of its limit.
-func (f *stream) deliver(b []byte, write func([]byte) error) error {
-	for len(b) > 0 {
-		c := f.s.on.Load()
+// reshape puts conditions in force that have changed, for the flows that are open.
+func (l *loop) reshape() {
+	l.call(func() {
+		c := l.n.shape.on.Load()
+		for _, f := range l.slots {
+			if f == nil {
+				continue
+			}
+			if c != nil && f.conn != nil && c.blocks(f.id(), f.name) {
+				f.cut(c)
+				continue
+			}
+			f.next = time.Time{}
+			if !f.arrives.IsZero() {
+				f.arrives = l.time() // at once
+			}
+			f.resume()
+		}
+	})
+}
+
+// cut ends the connection with RST both ways.
+func (f *tcpFlow) cut(c *shape) {
+	f.l.n.shape.tell(c, f.id())
+	f.conn.Abort()
+	resetSocket(f.fd)
+	f.remove()
+}
+
+// handshakeDue reports whether the time is over that a limit adds to the
+// opening of a connection.
+func (f *tcpFlow) handshakeDue() bool {
+	latency := f.shape().limit(f.id(), nil).latency
+	if latency == 0 {
+		return true
+	}
+	if f.reached == 0 {
+		f.reached = max(f.l.now, 1)
+	}
+	if due := f.reached + latency; f.l.now < due {
+		f.wake(due)
+		return false
+	}
+	return true
+}
+
+// permit says how many bytes of the backlog may be sent now; the flow is resumed
+// when there may be more. The limit counts them, nil if there is none.
+func (f *tcpFlow) permit() (n int, l *limit) {
+	c := f.shape()
+	if c != nil && !f.started {
+		if c.named && !f.learn() {
+			return 0, nil
+		}
+		if c.blocks(f.id(), f.name) {
+			f.cut(c)
+			return 0, nil
+		}
+	}
+	f.started = true
+	if c == nil {
+		return f.backlog.len(), nil
+	}
+	if c.Offline {
+		return 0, nil
+	}
+	if l = c.limit(f.id(), f.name); l.up == nil {
+		f.next = time.Time{}
+		return f.backlog.len(), nil
+	}
+	now := f.l.time()
+	if f.next.IsZero() { // behind what others have sent
+		f.next = now.Add(l.up.busy(now))
+	}
+	if now.Before(f.next) {
+		f.wakeTime(f.next)
+		return 0, nil
+	}
+	return min(f.backlog.len(), l.up.piece()), l
+}
+
+// learn finds out the name in what the program sends first. It reports false
+// while more of that is needed.
+func (f *tcpFlow) learn() bool {
+	name, more := serverName(f.backlog.bytes()[:min(f.backlog.len(), maxHead)])
+	if !more {
+		f.name = &name
+		return true
+	}
+	if f.late == 0 {
+		f.late = f.l.now + headWait
+	}
+	if f.l.now < f.late && !f.closing {
+		f.wake(f.late)
+		return false
+	}
+	return true
+}
+
+// shaped reports whether what the peer sends has to travel.
+func (f *tcpFlow) shaped() bool { return f.shape() != nil || len(f.travels) > 0 || f.end != notYet }
+
+// toProgramShaped is toProgram for what travels.
+func (f *tcpFlow) toProgramShaped() {
+	f.setOut()
+	if !f.arrive() {
+		return
+	}
+	switch f.end {
+	case endOfStream:
+		f.end = notYet
+		f.endProgram()
+	case resetByPeer:
+		f.resetProgram()
+	}
+}
+
+// setOut takes what the peer has sent.
+func (f *tcpFlow) setOut() {
+	for f.readable && f.size < travelRoom && f.end == notYet {
+		b := f.l.scratch.Room()
+		n, errno := rawRead(f.fd, b)
+		switch {
+		case errno == unix.EAGAIN:
+			f.readable, f.hangUp = false, false
+		case errno != 0 || n == 0 && f.hostErr != nil:
+			f.readable, f.end = false, resetByPeer
+		case n == 0:
+			f.readable, f.end = false, endOfStream
+		default:
+			f.travels = append(f.travels, chunk{append([]byte(nil), b[:n]...), f.l.time()})
+			f.size += n
+		}
+	}
+}
+
+// arrive hands over what has come to its end, at the pace of its limit, and
+// reports whether that is all.
+func (f *tcpFlow) arrive() bool {
+	l := f.l
+	for len(f.travels) > 0 {
+		c := f.shape()
 		if c != nil && c.Offline {
-			<-c.changed
-			continue
+			return false
 		}
-		l := c.limit(f.id, f.name.Load())
-		p := b[:min(len(b), l.down.piece())]
-		c.pace(l.down, len(p)) // if other conditions follow, at once
-		if err := write(p); err != nil {
-			f.host.reset() // ends toSandbox, which reads from it
-			return err
+		next := &f.travels[0]
+		limit := c.limit(f.id(), f.name)
+		if due := next.at.Add(limit.latency); l.time().Before(due) {
+			f.wakeTime(due)
+			return false
 		}
-		b = b[len(p):]
-	}
-	return nil
-}
-
-// peeked takes what is there, up to maxHead.
-type peeked struct{ b []byte }
-
-func (p *peeked) Write(b []byte) (int, error) {
-	p.b = append(p.b, b[:min(len(b), maxHead-len(p.b))]...)
-	return len(b), nil
-}
-
-// line holds what travels to the program: it arrives after a delay, in order.
-// One goroutine delivers while there is something to deliver.
-type line struct {
-	s       *shaper
-	delay   func([]byte) time.Duration
-	to      func([]byte) error
-	mu      sync.Mutex
-	changed sync.Cond
-	chunks  []chunk
-	size    int // bytes of chunks, the one that is being delivered too
-	running bool
-	err     error
-}
-
-type chunk struct {
-	b  []byte
-	at time.Time
-}
-
-// lineRoom is how many bytes travel at most: what TCP would call the window.
-const lineRoom = 1 << 20
-
-func newLine(s *shaper, delay func([]byte) time.Duration, to func([]byte) error) *line {
-	l := &line{s: s, delay: delay, to: to}
-	l.changed.L = &l.mu
-	return l
-}
-
-// push takes a copy of b, and waits for room.
-func (l *line) push(b []byte) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.size > 0 && l.size+len(b) > lineRoom && l.err == nil {
-		l.changed.Wait()
-	}
-	if l.err != nil {
-		return l.err
-	}
-	l.add(b)
-	return nil
-}
-
-// offer is push for what may be lost: it takes b if there is room.
-func (l *line) offer(b []byte, room int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.size+len(b) <= room {
-		l.add(b)
-	}
-}
-
-func (l *line) add(b []byte) {
-	l.chunks = append(l.chunks, chunk{append([]byte(nil), b...), time.Now()})
-	l.size += len(b)
-	if !l.running {
-		l.running = true
-		go l.run()
-	}
-}
-
-func (l *line) idle() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.running && l.err == nil
-}
-
-// wait waits until everything has been delivered, or can't be.
-func (l *line) wait() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for l.running {
-		l.changed.Wait()
-	}
-}
-
-func (l *line) run() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for len(l.chunks) > 0 && l.err == nil {
-		next := l.chunks[0]
-		l.chunks = l.chunks[1:]
-		l.mu.Unlock()
-		for {
-			c := l.s.on.Load()
-			due := next.at.Add(l.delay(next.b))
-			if c == nil || !time.Now().Before(due) || c.sleep(due) {
-				break
+		if f.arrives.IsZero() {
+			f.paid = min(len(next.b), limit.down.piece())
+			f.arrives = limit.down.pass(l.time(), f.paid)
+		}
+		if l.time().Before(f.arrives) {
+			f.wakeTime(f.arrives)
+			return false
+		}
+		n := min(f.room(), f.paid)
+		if n == 0 {
+			return false
+		}
+		b := l.pool.Get(n)
+		b.Fill(copy(b.Room(), next.b[:n]))
+		f.conn.Write(b, true, l.now)
+		f.touch()
+		next.b = next.b[n:]
+		f.size -= n
+		if f.paid -= n; f.paid == 0 {
+			f.arrives = time.Time{}
+		}
+		if len(next.b) == 0 {
+			f.travels = f.travels[1:]
+			if f.size < travelRoom && f.readable {
+				f.enqueue()
 			}
 		}
-		err := l.to(next.b)
-		l.mu.Lock()
-		l.err = err
-		l.size -= len(next.b)
-		l.changed.Broadcast()
 	}
-	l.running = false
-	l.changed.Broadcast()
+	return true
 }

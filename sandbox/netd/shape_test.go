@@ -176,17 +176,18 @@ func TestLine(t *testing.T) {
 	}
 	set(bus.Conditions{Limits: []bus.Limit{{Latency: int64(time.Minute)}}})
 	var got bytes.Buffer
-	l := newLine(s, func([]byte) time.Duration { return s.on.Load().limit(bus.Flow{}, nil).latency }, func(b []byte) error {
-		got.Write(b)
-		return nil
-	})
 	var want bytes.Buffer
-	for i := range 1000 {
+	const last = 999
+	arrived := make(chan bool)
+	l := newLine(s, func([]byte) time.Duration { return s.on.Load().limit(bus.Flow{}, nil).latency }, func(b []byte) {
+		if got.Write(b); len(b) == last {
+			close(arrived)
+		}
+	})
+	for i := range last + 1 {
 		b := []byte(strings.Repeat(string(rune('a'+i%26)), i))
 		want.Write(b)
-		if err := l.push(b); err != nil {
-			t.Fatal(err)
-		}
+		l.offer(b, 1<<20)
 		clear(b) // it took a copy
 		switch i {
 		case 300: // what travels arrives within a minute, or when the way becomes short
@@ -195,16 +196,14 @@ func TestLine(t *testing.T) {
 			set(bus.Conditions{})
 		}
 	}
-	l.wait()
+	<-arrived
 	if !bytes.Equal(got.Bytes(), want.Bytes()) {
 		t.Errorf("%d bytes arrived of %d", got.Len(), want.Len())
 	}
+	// What there is no room for is lost.
+	l = newLine(s, func([]byte) time.Duration { return 0 }, func([]byte) { t.Error("delivered") })
+	l.offer(make([]byte, 100), 99)
 	if !l.idle() {
-		t.Error("not idle")
+		t.Error("taken")
 	}
-	// Nobody takes it: the sender is told, and does not wait.
-	l = newLine(s, func([]byte) time.Duration { return 0 }, func([]byte) error { return io.ErrClosedPipe })
-	for l.push(make([]byte, lineRoom)) == nil {
-	}
-	l.wait()
 }

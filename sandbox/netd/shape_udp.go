@@ -3,6 +3,7 @@
 package netd
 
 import (
+	"sync"
 	"time"
 
 	"clipper/bus"
@@ -19,7 +20,7 @@ func (s *udpSession) delayUp(p *packet) bool {
 		return false
 	}
 	if s.up == nil {
-		s.up = newLine(shaper, func([]byte) time.Duration { return 0 }, func(b []byte) error {
+		s.up = newLine(shaper, func([]byte) time.Duration { return 0 }, func(b []byte) {
 			if p, ok := parsePacket(b); ok {
 				c := shaper.on.Load()
 				c.pace(c.limit(s.flow(&p), nil).up, len(b))
@@ -27,7 +28,6 @@ func (s *udpSession) delayUp(p *packet) bool {
 					s.sendNow(&p, d)
 				}
 			}
-			return nil
 		})
 	}
 	s.up.offer(p.b, datagramRoom)
@@ -46,14 +46,13 @@ func (s *udpSession) deliver(b []byte) {
 			p, _ := parsePacket(b)
 			return shaper.on.Load().limit(bus.Flow{Transport: "udp", Client: p.dst, Server: p.src}, nil)
 		}
-		s.down = newLine(shaper, func(b []byte) time.Duration { return limit(b).latency }, func(b []byte) error {
+		s.down = newLine(shaper, func(b []byte) time.Duration { return limit(b).latency }, func(b []byte) {
 			c := shaper.on.Load()
 			if c != nil && c.Offline {
-				return nil // lost
+				return // lost
 			}
 			c.pace(limit(b).down, len(b))
 			s.t.n.sendFragments(b)
-			return nil
 		})
 	}
 	s.down.offer(b, datagramRoom)
@@ -68,4 +67,68 @@ func (c *shape) pace(l *link, n int) {
 	if l != nil {
 		c.sleep(l.pass(time.Now(), n))
 	}
+}
+
+// line holds datagrams that travel: each arrives after a delay, in order. One
+// goroutine delivers while there is something to deliver.
+type line struct {
+	s       *shaper
+	delay   func([]byte) time.Duration
+	to      func([]byte)
+	mu      sync.Mutex
+	chunks  []chunk
+	size    int // bytes of chunks, the one that is being delivered too
+	running bool
+}
+
+type chunk struct {
+	b  []byte
+	at time.Time
+}
+
+func newLine(s *shaper, delay func([]byte) time.Duration, to func([]byte)) *line {
+	return &line{s: s, delay: delay, to: to}
+}
+
+// offer takes a copy of b if no more than room bytes wait then; it is lost
+// otherwise.
+func (l *line) offer(b []byte, room int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.size+len(b) > room {
+		return
+	}
+	l.chunks = append(l.chunks, chunk{append([]byte(nil), b...), time.Now()})
+	l.size += len(b)
+	if !l.running {
+		l.running = true
+		go l.run()
+	}
+}
+
+func (l *line) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.running
+}
+
+func (l *line) run() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.chunks) > 0 {
+		next := l.chunks[0]
+		l.chunks = l.chunks[1:]
+		l.mu.Unlock()
+		for {
+			c := l.s.on.Load()
+			due := next.at.Add(l.delay(next.b))
+			if c == nil || !time.Now().Before(due) || c.sleep(due) {
+				break
+			}
+		}
+		l.to(next.b)
+		l.mu.Lock()
+		l.size -= len(next.b)
+	}
+	l.running = false
 }

@@ -13,7 +13,6 @@ import (
 	"clipper/sandbox/internal/subnet"
 
 	"golang.org/x/sys/unix"
-	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
 // UDP passes through without a state machine. Each socket of the sandbox (its
@@ -326,21 +325,6 @@ func (t *udpTable) closeAll() {
 		s.close()
 	}
 	clear(t.sessions)
-}
-
-// reassembledUDP gets the datagrams that came in fragments, put together.
-func (n *nat) reassembledUDP(id stack.TransportEndpointID, pkt *stack.PacketBuffer) bool {
-	src := netip.AddrPortFrom(toAddr(id.RemoteAddress), id.RemotePort)
-	dst := netip.AddrPortFrom(toAddr(id.LocalAddress), id.LocalPort)
-	payload := pkt.Data().AsRange().ToSlice()
-	h := headersLen(src.Addr())
-	b := make([]byte, h+len(payload))
-	copy(b[h:], payload)
-	if p, ok := parsePacket(putUDP(b, src, dst, len(payload))); ok {
-		var vnet [vnetHeaderLen]byte
-		n.udp.fromSandbox(&p, vnet[:])
-	}
-	return true
 }
 
 // sendFragments writes a packet into the sandbox, in fragments if it is larger
