@@ -6,6 +6,7 @@ import (
 
 	"clipper/bus"
 	"clipper/httpdec/internal/coding"
+	"clipper/httpdec/internal/snapshot"
 )
 
 // A body that grows beyond MaxDecoded bytes must not be larger than MaxRatio
@@ -31,13 +32,19 @@ type body struct {
 	wire     uint64
 	decoded  uint64
 	problem  string
-	content  func(p []byte, t int64) // also gets what is decoded
+	content  splitter // also gets what is decoded; nil: none
 
 	// Not announced yet.
 	pendWire, pendFrom uint64
 	time               int64
 	dirty              bool
 	ended              bool
+}
+
+// splitter makes messages of the content of a body.
+type splitter interface {
+	write(p []byte, t int64)
+	snapshot(*snapshot.State)
 }
 
 // start prepares for the content that the fields describe.
@@ -63,9 +70,9 @@ func (b *body) split(contentType string, fields []bus.Field) {
 		return
 	}
 	if b.dir == bus.ServerToClient && mediaType(contentType) == "text/event-stream" {
-		b.content = (&eventStream{c: b.c, stream: b.stream}).content
+		b.content = &eventStream{c: b.c, stream: b.stream}
 	} else if e := newEnvelopes(b.c, b.stream, b.dir, fields); e != nil {
-		b.content = e.content
+		b.content = e
 	}
 }
 
@@ -208,7 +215,7 @@ func (b *body) pass(p []byte) {
 		s.emit(&s.out)
 	}
 	if b.content != nil {
-		b.content(p, b.time)
+		b.content.write(p, b.time)
 	}
 }
 

@@ -50,7 +50,7 @@ func newEnvelopes(c *conn, stream uint64, dir bus.Dir, fields []bus.Field) *enve
 	return e
 }
 
-func (e *envelopes) content(p []byte, t int64) {
+func (e *envelopes) write(p []byte, t int64) {
 	if e.text {
 		p = e.decodeText(p)
 	}

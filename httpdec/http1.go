@@ -21,6 +21,7 @@ type http1Conn struct {
 // exchange1 is a request and its response.
 type exchange1 struct {
 	stream   uint64
+	began    int64 // first byte of the request
 	method   string
 	version  string
 	target   string
@@ -313,7 +314,7 @@ func (h *http1Conn) request(m *messageReader, r http1.RequestLine, raw, rest str
 	c := h.c
 	fields, problem := http1.ParseFields(rest)
 	h.count++
-	x := &exchange1{stream: c.stream(h.count), method: r.Method, version: r.Version, target: r.Target}
+	x := &exchange1{stream: c.stream(h.count), began: m.start, method: r.Method, version: r.Version, target: r.Target}
 	if len(h.waiting) >= MaxPipelined {
 		h.fail(h.waiting[0], bus.Failure{Code: "limit", Reason: "more than 1024 requests wait for a response"}, t)
 	}

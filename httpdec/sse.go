@@ -24,7 +24,7 @@ type eventStream struct {
 	size  uint64
 }
 
-func (s *eventStream) content(p []byte, t int64) {
+func (s *eventStream) write(p []byte, t int64) {
 	for len(p) > 0 {
 		i := bytes.IndexAny(p, "\r\n")
 		if i < 0 {

@@ -61,7 +61,12 @@ func (s *stage) open(r *bus.Record) {
 	}
 	c := newConn(s, r.Conn, o, r.Time)
 	c.mark = s.low.Add(r.Pos)
-	s.conns[r.Conn] = c
+	s.add(c)
+}
+
+// add appends a connection.
+func (s *stage) add(c *conn) {
+	s.conns[c.id] = c
 	if c.prev = s.last; c.prev != nil {
 		c.prev.next = c
 	} else {

@@ -10,6 +10,7 @@ import (
 type stream2 struct {
 	id       uint32
 	stream   uint64
+	began    int64 // first byte of the request
 	method   string
 	protocol string // :protocol of an extended CONNECT (RFC 8441)
 	ws       *webSocket
@@ -153,6 +154,7 @@ func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
 	c.setProtocol("h2")
 	c.announce(b.start)
 	x := h.newStream(id, t)
+	x.began = b.start
 	if h.first == 0 {
 		h.first = id
 	}

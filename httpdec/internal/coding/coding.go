@@ -47,9 +47,9 @@ func New(codings []string) (d Decoder, unknown string) {
 		case "deflate":
 			next = newDeflate()
 		case "br":
-			next = newBrotli()
+			next = newReplayed(replayBrotli)
 		case "zstd":
-			next = newZstd()
+			next = newReplayed(replayZstd)
 		case "compress", "x-compress":
 			next = &lzw{}
 		default:

@@ -28,6 +28,7 @@ type inflate struct {
 	// The code lengths of a dynamic block while they are read.
 	nlit, ndist, nclen, have int
 	lengths                  [320]uint8
+	codeLengths              [19]uint8 // of the code that they are in
 
 	lit, dist, clen *huffman
 	tables          [3]huffman
@@ -170,8 +171,9 @@ func (f *inflate) step(p []byte, out func([]byte)) (rest []byte, more bool, err 
 			}
 			f.lengths[codeOrder[f.have]] = uint8(f.take(3))
 		}
+		f.codeLengths = [19]uint8(f.lengths[:19])
 		f.clen = &f.tables[2]
-		if !f.clen.init(f.lengths[:19]) {
+		if !f.clen.init(f.codeLengths[:]) {
 			return p, false, ErrDeflate
 		}
 		f.have, f.state = 0, inflateLengths

@@ -31,10 +31,10 @@ const lzwClear = 256
 func (z *lzw) Write(p []byte, out func([]byte)) error {
 	for !z.started && len(p) > 0 && z.err == nil {
 		z.head, p = append(z.head, p[0]), p[1:]
-		switch n := len(z.head); {
-		case z.head[0] != 0x1f, n > 1 && z.head[1] != 0x9d, n > 2 && (z.head[2]&0x60 != 0 || z.head[2]&31 < 9 || z.head[2]&31 > 16):
+		switch {
+		case z.badHead():
 			z.err = ErrFormat
-		case n == 3:
+		case len(z.head) == 3:
 			z.start()
 		}
 	}
@@ -67,6 +67,12 @@ func (z *lzw) Write(p []byte, out func([]byte)) error {
 		out(buf)
 	}
 	return z.err
+}
+
+// badHead reports whether the first bytes are not those of compress.
+func (z *lzw) badHead() bool {
+	n := len(z.head)
+	return z.head[0] != 0x1f || n > 1 && z.head[1] != 0x9d || n > 2 && (z.head[2]&0x60 != 0 || z.head[2]&31 < 9 || z.head[2]&31 > 16)
 }
 
 func (z *lzw) start() {

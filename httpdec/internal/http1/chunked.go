@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"clipper/bus"
+	"clipper/httpdec/internal/snapshot"
 )
 
 // Limits of the chunked coding.
@@ -176,4 +177,15 @@ func (c *Chunked) trailers(p []byte) (n int, err error) {
 	c.Trailers, c.Problem = ParseFields(strings.ToValidUTF8(string(c.line[:end]), "\ufffd"))
 	c.state = chunkDone
 	return end - was, nil
+}
+
+// Snapshot visits the state.
+func (c *Chunked) Snapshot(s *snapshot.State) {
+	snapshot.Index(s, &c.state, int(chunkDone))
+	snapshot.Int(s, &c.remaining)
+	snapshot.Bytes(s, &c.line, MaxTrailers+MaxChunkLine)
+	snapshot.Index(s, &c.resume, MaxTrailers)
+	s.Check(c.state != chunkDone) // that is dealt with at once
+	snapshot.Bytes(s, &c.Problem, 1<<10)
+	s.Check(c.state != chunkData || c.remaining > 0)
 }
