@@ -23,6 +23,7 @@ var ErrZstd = errors.New("damaged zstd data")
 // bytes does not ask the source, so no output is lost by that.
 type zstd struct {
 	in    zstdFeed
+	buf   []byte // input that is not consumed
 	r     *zstdlib.Decoder
 	state zstdState
 	sum   bool // the frame ends with a checksum
@@ -36,6 +37,9 @@ const (
 	zstdFrame zstdState = iota
 	zstdBlock
 )
+
+// keepInput is how much of an empty input buffer is kept, in bytes.
+const keepInput = 16 << 10
 
 type zstdFeed struct {
 	b     []byte // input that came
@@ -72,11 +76,8 @@ func (d *zstd) Write(p []byte, out func([]byte)) error {
 	if d.err != nil {
 		return d.err
 	}
-	if len(d.in.b) == 0 {
-		d.in.b = p
-	} else {
-		d.in.b = append(d.in.b, p...)
-	}
+	d.buf = append(d.buf, p...)
+	d.in.b = d.buf
 	for d.err == nil {
 		unit := d.in.b[d.in.ready:]
 		n, whole := d.unitLen(unit)
@@ -91,7 +92,13 @@ func (d *zstd) Write(p []byte, out func([]byte)) error {
 		d.read(out)
 		d.err = errors.Join(d.err, bad)
 	}
-	d.in.b = append([]byte(nil), d.in.b...) // nil when empty
+	if left := len(d.in.b); left < len(d.buf) {
+		d.buf = append(d.buf[:0], d.in.b...)
+		if left == 0 && cap(d.buf) > keepInput {
+			d.buf = nil
+		}
+	}
+	d.in.b = nil
 	return d.err
 }
 
@@ -209,7 +216,7 @@ func (d *zstd) pull(p []byte) (n int, paused bool, err error) {
 }
 
 func (d *zstd) Close(func([]byte)) error {
-	if d.err == nil && (!d.any || d.state != zstdFrame || len(d.in.b) > 0) {
+	if d.err == nil && (!d.any || d.state != zstdFrame || len(d.buf) > 0) {
 		d.err = ErrTruncated
 	}
 	if d.r != nil {
