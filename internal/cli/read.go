@@ -15,75 +15,103 @@ import (
 	"clipper/internal/term"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
+// reading is the decoding of a recorded file, of all commands that do so.
+type reading struct {
+	out      sink.Options
+	choice   choice
+	quiet    bool
+	keyLogs  []string
+	show     bool   // in DevTools
+	devtools string // its address
+	title    string
+}
+
+// outputFlags are those of the files.
+func (g *reading) outputFlags(f *pflag.FlagSet) {
+	g.choice.flags(f)
+	f.StringVar(&g.out.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
+	f.StringVar(&g.out.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
+	f.StringVarP(&g.out.Packets, "write", "w", "", "write packets and TLS secrets to `FILE`, a pcapng that Wireshark opens decrypted")
+}
+
+// viewFlags are those of the terminal and DevTools.
+func (g *reading) viewFlags(f *pflag.FlagSet, devtools string) {
+	g.choice.expectFlags(f)
+	f.BoolVarP(&g.quiet, "quiet", "q", false, "print no request lines and no summary")
+	f.StringVar(&g.devtools, "devtools", "", devtools)
+	f.Lookup("devtools").NoOptDefVal = defaultReadAddress
+}
+
+const defaultReadAddress = "127.0.0.1:0"
+
 func newRead() *cobra.Command {
-	var o sink.Options
-	var quiet bool
-	var devtools string
-	var keyLogs []string
-	var ch choice
+	var g reading
 	c := &cobra.Command{
 		Use:   "read [flags] FILE",
 		Short: "Decode a recorded pcap or pcapng",
 		Long: `Decodes FILE, a pcap or pcapng that may be compressed with gzip or zstd; - is
 standard input. TLS is decrypted with the secrets in the file and those of --keylog.`,
 		Example: `  clipper read --keylog keys.log --har out.har capture.pcapng
+  clipper read --filter 'status >= 400' --json - capture.pcapng | jq .request.url
   clipper read --devtools capture.pcapng`,
 		Args: exactly(1, "read needs a capture file: clipper read [--keylog FILE] FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			if err := ch.compile(o.Packets); err != nil {
-				return err
-			}
-			started := time.Now()
-			t := term.New(os.Stderr, quiet)
-			o.Terminal, o.Dir = t, os.TempDir()
-			o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
-			s, err := sink.New(o)
-			if err != nil {
-				return err
-			}
-			in, err := read.Open(args[0])
-			if err != nil {
-				return errors.Join(err, s.Close())
-			}
-			bar := read.NewProgress(in, t)
-			defer bar.Close()
-			// finish ends the files, and says what there was and how the rules fared.
-			finish := func(err error) error {
-				bar.Finish()
-				err = errors.Join(err, s.Close())
-				s.Summary()
-				broken, junitErr := ch.judge(started)
-				if err = errors.Join(err, junitErr); err == nil && broken {
-					return &status{exitExpect, nil}
-				}
-				return err
-			}
-			if !c.Flags().Changed("devtools") {
-				return finish(read.Decode(bar, keyLogs, s.Process))
-			}
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return serve(ctx, t, devtools, args[0], func(process func(*bus.Record)) error {
-				return finish(read.Decode(bar, keyLogs, func(r *bus.Record) error {
-					process(r)
-					return s.Process(r)
-				}))
-			})
+			g.show, g.title = c.Flags().Changed("devtools"), args[0]
+			return g.run(c.Context(), args[0])
 		},
 	}
 	f := c.Flags()
-	ch.flags(f)
-	ch.expectFlags(f)
-	f.BoolVarP(&quiet, "quiet", "q", false, "print no request lines")
-	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
-	f.StringVar(&o.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
-	f.StringVarP(&o.Packets, "write", "w", "", "write packets and TLS secrets to `FILE`, a pcapng that Wireshark opens decrypted")
-	f.StringSliceVar(&keyLogs, "keylog", nil, "decrypt with the secrets of `FILE` (SSLKEYLOGFILE)")
-	f.StringVar(&devtools, "devtools", "", "show the capture in DevTools at `HOST:PORT`, until Ctrl-C")
-	f.Lookup("devtools").NoOptDefVal = "127.0.0.1:0"
+	g.outputFlags(f)
+	g.viewFlags(f, "show the capture in DevTools at `HOST:PORT`, until Ctrl-C")
+	f.StringSliceVar(&g.keyLogs, "keylog", nil, "decrypt with the secrets of `FILE` (SSLKEYLOGFILE)")
 	return c
+}
+
+// run decodes the file at path into all outputs.
+func (g *reading) run(ctx context.Context, path string) error {
+	if err := g.choice.compile(g.out.Packets); err != nil {
+		return err
+	}
+	started := time.Now()
+	t := term.New(os.Stderr, g.quiet)
+	o := g.out
+	o.Terminal, o.Dir = t, os.TempDir()
+	o.Filter, o.Expect, o.Redact = g.choice.filter, g.choice.expect, g.choice.redact
+	s, err := sink.New(o)
+	if err != nil {
+		return err
+	}
+	in, err := read.Open(path)
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	bar := read.NewProgress(in, t)
+	defer bar.Close()
+	// finish ends the files, and says what there was and how the rules fared.
+	finish := func(err error) error {
+		bar.Finish()
+		err = errors.Join(err, s.Close())
+		s.Summary()
+		broken, junitErr := g.choice.judge(started)
+		if err = errors.Join(err, junitErr); err == nil && broken {
+			return &status{exitExpect, nil}
+		}
+		return err
+	}
+	if !g.show {
+		return finish(read.Decode(bar, g.keyLogs, s.Process))
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return serve(ctx, t, g.devtools, g.title, func(process func(*bus.Record)) error {
+		return finish(read.Decode(bar, g.keyLogs, func(r *bus.Record) error {
+			process(r)
+			return s.Process(r)
+		}))
+	})
 }
 
 // serve shows a file in DevTools until ctx ends; what the file could not give

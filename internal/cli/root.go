@@ -85,6 +85,6 @@ with no configuration, no root, no proxy and no certificate.`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newUp(), newRead(), newKeys(), newDemo(), newDemoClient(), newDoctor(), newPs(), newRestart(), newSwap(), newTap(), newVersion(), newMan(), newFilterHelp())
+	root.AddCommand(newUp(), newRead(), newKeys(), newDemo(), newDemoClient(), newDoctor(), newPs(), newRestart(), newSwap(), newTap(), newVersion(), newMan(), newFilterHelp(), newOpen(), newLs(), newRm(), newExport())
 	return root
 }

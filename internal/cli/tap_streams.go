@@ -43,7 +43,6 @@ type tappedConn struct {
 	decided bool
 	pass    bool
 	late    bool // the process was waited for long enough
-	titled  bool
 }
 
 func tapStreams(ctx context.Context, b *natsbus.Bus, l bus.Layer, o *tapFlags, out io.Writer) error {

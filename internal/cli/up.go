@@ -26,6 +26,9 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
 	f.StringVar(&o.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
 	f.StringVarP(&o.Packets, "write", "w", "", "write packets, TLS secrets and processes to `FILE`, a pcapng that Wireshark opens decrypted")
+	f.StringVar(&o.Keep, "keep", "", "record the session as `NAME`, for 'clipper open NAME'")
+	o.KeepMax = 2_000_000_000
+	f.Var((*bytesValue)(&o.KeepMax), "keep-max", "record `SIZE` bytes of packets at most (500MB, 2GB; 0: all)")
 	f.StringVar(&o.KeyLog, "keylog", "", "write the TLS secrets to `FILE` in the format of SSLKEYLOGFILE")
 	f.StringVar(&o.Address, "devtools", "", "serve DevTools at `HOST:PORT` (default: 127.0.0.1:9229, or another port if that is taken)")
 	f.Bool("no-devtools", false, "serve no DevTools")
@@ -76,6 +79,7 @@ Ctrl-C or until the last DevTools is closed.`,
   clipper up --no-devtools --har out.har -- npm test
   clipper up --filter 'status >= 400 || ms > 1000' -- npm test
   clipper up --expect 'status < 500' --junit expect.xml -- go test ./...
+  clipper up --keep monday -- ./my-app    # later: clipper open monday
   clipper up -p 8080:80 -- ./my-server`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {

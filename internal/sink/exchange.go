@@ -232,8 +232,8 @@ func (s *Sink) abandon() {
 	if s.bodies != nil {
 		s.note(s.bodies.Close())
 	}
-	if s.packets != nil {
-		s.note(s.packets.close())
+	for _, p := range s.packets {
+		s.note(p.close())
 	}
 	for _, f := range []*os.File{s.harFile, s.json, s.keylog} {
 		if f != nil && f != os.Stdout {

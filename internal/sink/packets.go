@@ -1,41 +1,51 @@
 package sink
 
 import (
-	"fmt"
 	"os"
 	"time"
 
 	"clipper/bus"
+	"clipper/internal/term"
 	"clipper/sandbox/pcapng"
 )
 
 // packetsIdle is how long the packet file may lag behind quiet traffic.
 const packetsIdle = time.Second
 
-// packets is the packet file: frames, secrets and processes.
+// packets is a packet file: frames, secrets and processes.
 type packets struct {
 	file  *os.File
 	w     *pcapng.Writer
+	size  int64 // bytes written
 	flush *time.Timer
+	limit int64 // bytes; 0: none
+	full  bool  // the limit is reached: nothing is added any more
 }
 
-// openPackets makes the packet file. live frames are those of the capture in
+// openPackets makes a packet file. live frames are those of the capture in
 // the sandbox, whose interfaces are known.
-func openPackets(path string, live bool) (*packets, error) {
+func openPackets(path string, live bool, limit int64) (*packets, error) {
 	f, err := create(path, 0o600) // it holds secrets
 	if err != nil {
-		return nil, fmt.Errorf("-w: %w", err)
+		return nil, err
 	}
 	o := pcapng.Options{Directed: live}
 	if live {
 		o.InterfaceName = InterfaceName
 	}
-	w, err := pcapng.NewWriter(f, o)
-	if err != nil {
+	p := &packets{file: f, limit: limit}
+	if p.w, err = pcapng.NewWriter(p, o); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("-w: %w", err)
+		return nil, err
 	}
-	return &packets{file: f, w: w}, nil
+	return p, nil
+}
+
+// Write implements io.Writer, for w.
+func (p *packets) Write(b []byte) (int, error) {
+	n, err := p.file.Write(b)
+	p.size += int64(n)
+	return n, err
 }
 
 // InterfaceName names the interfaces of the sandbox's capture.
@@ -47,13 +57,26 @@ func InterfaceName(_ uint64, linkType uint16) string {
 	return "tun0"
 }
 
-// packet adds a record to the packet file; s.mu is held.
+// packet adds a record to the packet files; s.mu is held.
 func (s *Sink) packet(r *bus.Record) {
-	p := s.packets
-	if p == nil {
+	for _, p := range s.packets {
+		s.addPacket(p, r)
+	}
+}
+
+func (s *Sink) addPacket(p *packets, r *bus.Record) {
+	if p.full {
 		return
 	}
 	s.note(p.w.Write(r))
+	if p.limit > 0 && p.size >= p.limit {
+		p.full = true
+		s.note(p.w.Flush())
+		if s.o.Terminal != nil {
+			s.o.Terminal.Say("what is kept has reached %s (--keep-max): the rest is shown, but not kept", term.Size(uint64(p.limit)))
+		}
+		return
+	}
 	if p.flush == nil {
 		p.flush = time.AfterFunc(packetsIdle, func() {
 			s.mu.Lock()

@@ -31,6 +31,9 @@ type Options struct {
 	// the frames come from the capture in the sandbox.
 	Packets string
 	Live    bool
+	// Keep is another such file, of KeepMax bytes at most; 0 is no limit.
+	Keep    string
+	KeepMax int64
 	Dir     string // for the spool of bodies
 	// Terminal gets a line for each exchange and each verdict; nil is none.
 	Terminal *term.Terminal
@@ -63,7 +66,7 @@ type Sink struct {
 	unfit  bool // the filter could not be evaluated, which was said
 
 	harFile, json, keylog *os.File
-	packets               *packets
+	packets               []*packets
 
 	held     []waiting // for the name of their process
 	wait     time.Duration
@@ -128,10 +131,18 @@ func (s *Sink) open() (err error) {
 			return fmt.Errorf("--keylog: %w", err)
 		}
 	}
-	if s.o.Packets != "" {
-		if s.packets, err = openPackets(s.o.Packets, s.o.Live); err != nil {
-			return err
+	for _, f := range []struct {
+		option, path string
+		limit        int64
+	}{{"-w", s.o.Packets, 0}, {"--keep", s.o.Keep, s.o.KeepMax}} {
+		if f.path == "" {
+			continue
 		}
+		p, err := openPackets(f.path, s.o.Live, f.limit)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.option, err)
+		}
+		s.packets = append(s.packets, p)
 	}
 	return nil
 }

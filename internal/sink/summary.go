@@ -78,6 +78,20 @@ func (t *totals) verdict(before, now bus.VerdictCode) {
 	t.verdicts[now]++
 }
 
+// Totals are how many exchanges there were, and how many of them broke off.
+func (s *Sink) Totals() (exchanges, failed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.totals.exchanges, s.totals.failed
+}
+
+// KeptAll reports whether the file Keep has everything.
+func (s *Sink) KeptAll() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.packets, func(p *packets) bool { return p.full })
+}
+
 // Summary says in a few lines what there was, where it is not plain from the
 // request lines. Call it after Close.
 func (s *Sink) Summary() {

@@ -26,6 +26,8 @@ type Options struct {
 	JSON       string // file, "-" is stdout
 	KeyLog     string // file
 	Packets    string // file, pcapng
+	Keep       string // name of the recorded session; "" is none
+	KeepMax    int64  // bytes of its packet file
 	DevTools   bool
 	Address    string // of DevTools: host:port, port 0 is any; "" is 127.0.0.1:9229, or any port if that is taken
 	Publish    []string

@@ -22,7 +22,11 @@ type outputs struct {
 }
 
 func (r *run) outputs(ctx context.Context) (*outputs, error) {
-	s, err := sink.New(sink.Options{HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Live: true, Dir: r.session.Dir, Terminal: r.term,
+	keep := ""
+	if r.recorder != nil {
+		keep = r.recorder.Packets()
+	}
+	s, err := sink.New(sink.Options{Keep: keep, KeepMax: r.o.KeepMax, HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Live: true, Dir: r.session.Dir, Terminal: r.term,
 		Filter: r.o.Filter, Expect: r.o.Expect, Redact: r.o.Redact})
 	if err != nil {
 		return nil, err
@@ -30,10 +34,10 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	o := &outputs{sink: s, done: make(chan struct{}), cancel: cancel}
 	layers := []bus.Layer{bus.HTTP, bus.Body, bus.Proc}
-	if r.o.Packets != "" {
+	if r.o.Packets != "" || keep != "" {
 		layers = append(layers, bus.Frames)
 	}
-	if r.o.KeyLog != "" || r.o.Packets != "" {
+	if r.o.KeyLog != "" || r.o.Packets != "" || keep != "" {
 		layers = append(layers, bus.Keys)
 	}
 	for _, l := range layers {

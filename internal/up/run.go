@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"clipper/bus/natsbus"
+	"clipper/internal/recorded"
 	"clipper/internal/roles"
 	"clipper/internal/session"
 	"clipper/internal/term"
@@ -39,6 +40,7 @@ type run struct {
 	term         *term.Terminal
 	tools        *devTools
 	conditions   conditions
+	recorder     *recorded.Recorder // nil without --keep
 
 	access, keysAccess string // paths of the access files
 	publish            []netd.Publish
@@ -62,6 +64,17 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 			return 0, err
 		}
 		r.publish = append(r.publish, pub)
+	}
+	if o.Keep != "" {
+		if r.recorder, err = recorded.Create(o.Keep); err != nil {
+			return 0, err
+		}
+		r.recorder.Facts.Command = o.Command
+		defer func() {
+			if r.recorder != nil { // it never began
+				r.recorder.Discard()
+			}
+		}()
 	}
 	defer r.close()
 	if err := r.prepare(ctx); err != nil {
@@ -105,7 +118,24 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 	}
 	r.waitForTaps()
 	out.sink.Summary()
+	r.kept(out, code)
 	return code, r.failure()
+}
+
+// kept ends the recording.
+func (r *run) kept(out *outputs, code int) {
+	if r.recorder == nil {
+		return
+	}
+	f := &r.recorder.Facts
+	f.Exit, f.Full = code, !out.sink.KeptAll()
+	f.Exchanges, f.Failed = out.sink.Totals()
+	if err := r.recorder.Close(); err != nil {
+		r.fail(fmt.Errorf("--keep: %w", err))
+	} else {
+		r.term.Note("  kept     as %s (clipper open %s)", f.Name, f.Name)
+	}
+	r.recorder = nil
 }
 
 // lack notes that something is missing from the outputs; the rest goes on.
