@@ -15,6 +15,7 @@ require (
 require (
 	clipper/cdpgw/browsertest v0.0.0
 	github.com/CycloneDX/cyclonedx-go v0.12.0
+	github.com/robert-nix/ansihtml v1.0.1
 )
 
 replace (

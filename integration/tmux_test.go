@@ -46,9 +46,13 @@ func (s *screen) text(t *testing.T) string {
 }
 
 // shows waits until the terminal shows what.
-func (s *screen) shows(t *testing.T, what string) string {
+func (s *screen) shows(t *testing.T, what string) (text string) {
 	t.Helper()
-	var text string
+	defer func() {
+		if t.Failed() {
+			t.Logf("the terminal shows\n%s", text)
+		}
+	}()
 	eventually(t, what+" on the terminal", func() bool {
 		text = s.text(t)
 		return strings.Contains(text, what)
