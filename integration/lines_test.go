@@ -24,6 +24,9 @@ func TestLinesOnATerminal(t *testing.T) {
 			t.Errorf("the terminal lacks %q:\n%s", want, text)
 		}
 	}
+	if strings.Contains(text, "no-secret") { // the client's alert is what there is to say of the connection
+		t.Errorf("the terminal has two verdicts on a connection:\n%s", text)
+	}
 	coloured, err := term.tmux("capture-pane", "-p", "-e").Output()
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,9 @@ type conn struct {
 	half        [2]half
 	tls         *session // nil: no ClientHello yet
 	verdict     bus.VerdictCode
-	preliminary bool // verdict is
+	preliminary bool         // verdict is
+	unread      *bus.Verdict // of what could not be read, until it is known that no alert explains it
+	unreadAt    int64
 	udp         bool
 	quic        *quicFlow // nil: not QUIC
 	decided     bool      // whether a UDP flow is QUIC
@@ -244,6 +246,9 @@ func (c *conn) end(r *bus.Record) {
 	if c.tls != nil {
 		c.dropEarly()
 		c.flushInfo(r.Time)
+		if c.unread != nil && !c.tls.failed {
+			c.opaque(*c.unread, c.unreadAt)
+		}
 		c.unfinished(r)
 	}
 	c.forward(r)

@@ -74,6 +74,8 @@ func (c *conn) code(x *codec) {
 	x.uint64(&c.number)
 	octets(x, &c.verdict)
 	x.bool(&c.preliminary)
+	x.json(&c.unread)
+	number(x, &c.unreadAt)
 	x.bool(&c.udp)
 	x.bool(&c.decided)
 	x.bool(&c.stopped)

@@ -49,11 +49,16 @@ func (c *conn) noKeyVerdict() bus.Verdict {
 	return bus.Verdict{Code: bus.VerdictNoSecret, Reason: "No TLS secret was logged for the connection to " + c.to() + ".", Help: helpSecrets}
 }
 
-// unreadable makes a direction opaque for want of a secret.
+// unreadable makes a direction opaque for want of a secret. The verdict comes at
+// the end: when an alert of the other direction ended the handshake, there was
+// nothing to read but the answer to the alert.
 func (c *conn) unreadable(h *half) {
 	h.mode = modeOpaque
 	c.flushInfo(c.at)
-	c.opaque(c.noKeyVerdict(), c.at)
+	if c.unread == nil {
+		v := c.noKeyVerdict()
+		c.unread, c.unreadAt = &v, c.at
+	}
 }
 
 // damaged makes a direction opaque from here on.
