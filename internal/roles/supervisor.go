@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,10 +129,13 @@ func (s *Supervisor) launch(r *role) error {
 	defer log.Close()
 	cmd.Stderr = log
 	if s.Stderr != nil {
-		cmd.Stderr = s.Stderr
+		// By a pipe: a terminal may stop background processes that write to it (stty tostop).
+		cmd.Stderr = struct{ io.Writer }{s.Stderr}
 	}
-	// A session of its own: the terminal's Ctrl-C and Ctrl-Z are the app's.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	// A process group of its own: the terminal's Ctrl-C and Ctrl-Z are the app's. It
+	// stays in the session, which the kernel schedules as one (sched(7), "autogroup"):
+	// else each role would get as much of the processors as the app and all it starts.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	s.fork(func() { err = cmd.Start() })
 	if err != nil {
 		return fmt.Errorf("start %s: %w", r.spec.Name, err)

@@ -31,10 +31,12 @@ func run() error {
 	}
 	// One processor for the loop, one for all else.
 	runtime.GOMAXPROCS(2)
-	// A session of its own: a stop of the program's job (^Z) must not stop the
-	// network of what runs beside it. EPERM: there is one already.
-	if _, err := unix.Setsid(); err != nil && !errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("netd: setsid: %w", err)
+	// A process group of its own: a stop of the program's job (^Z) must not stop the
+	// network of what runs beside it. Not a session: the kernel schedules sessions as
+	// groups (sched(7), "autogroup"), and netd in another one than the program halves
+	// the requests per second. EPERM: it leads a session.
+	if err := unix.Setpgid(0, 0); err != nil && !errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("netd: setpgid: %w", err)
 	}
 	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD)
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM)
