@@ -40,7 +40,10 @@ func netdWithOwners(path string) int {
 		f.Write(append(b, '\n'))
 	}
 	if socket := os.Getenv(conditionsEnv); socket != "" {
-		o.Conditions = func(apply func(bus.Conditions) error) { serveConditions(socket, apply) }
+		o.Conditions = func(apply func(bus.Conditions) error) <-chan struct{} {
+			serveConditions(socket, apply)
+			return nil
+		}
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer cancel()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"clipper/bus"
@@ -17,6 +18,7 @@ import (
 type events struct {
 	c     chan bus.ProcEvent
 	apply chan func(bus.Conditions) error
+	known func() // what held before is in force; set before apply gets its function
 	done  chan error
 }
 
@@ -48,7 +50,9 @@ func (e *events) run(ctx context.Context) error {
 	}
 	defer b.Close()
 	go func() {
-		if err := b.ObeyConditions(<-e.apply); err != nil { // the network is as it is without
+		apply := <-e.apply
+		defer e.known()
+		if err := b.ObeyConditions(apply); err != nil { // the network is as it is without
 			fmt.Fprintln(os.Stderr, "clipper netd:", err)
 		}
 	}()
@@ -72,7 +76,17 @@ func (e *events) run(ctx context.Context) error {
 }
 
 // obey takes the function that puts conditions in force.
-func (e *events) obey(apply func(bus.Conditions) error) { e.apply <- apply }
+func (e *events) obey(apply func(bus.Conditions) error) <-chan struct{} {
+	known := make(chan struct{})
+	e.known = sync.OnceFunc(func() { close(known) })
+	time.AfterFunc(knownLimit, e.known)
+	e.apply <- apply
+	return known
+}
+
+// knownLimit is how long packets wait to learn which conditions hold: without
+// the bus they flow all the same.
+const knownLimit = 2 * time.Second
 
 func (e *events) publish(ev bus.ProcEvent) { e.c <- ev }
 

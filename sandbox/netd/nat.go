@@ -27,6 +27,8 @@ type nat struct {
 	fragments fragments
 	mtu       int
 
+	conditionsKnown <-chan struct{}
+
 	fragmentID     atomic.Uint32
 	ended          atomic.Bool
 	closePublished func()
@@ -76,18 +78,17 @@ func (n *nat) takeTCP(p *packet, vnet []byte) {
 		return
 	}
 	opens := s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) == tcp.SYN
+	if opens {
+		n.owners.ask("tcp", p.src, p.dst)
+	}
 	switch {
 	case n.diag != nil && subnet.Loopback4.Contains(p.dst.Addr()) && (!opens || n.listensInside(p)):
 		n.tun.reflect(vnet, p.b)
 	case opens && n.shape.refuse(n, p, "tcp"):
-		return
 	case opens:
 		n.loop.open(p, &s)
 	default:
 		n.loop.reject(p, &s)
-	}
-	if opens {
-		n.owners.ask("tcp", p.src, p.dst)
 	}
 }
 

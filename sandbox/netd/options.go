@@ -34,8 +34,9 @@ type Options struct {
 	Owner func(bus.ProcEvent) `json:"-"`
 
 	// Conditions, when set, gets the function that puts the conditions of DevTools
-	// in force, before packets flow.
-	Conditions func(apply func(bus.Conditions) error) `json:"-"`
+	// in force. Packets flow when known is closed, which is when those that hold
+	// already, after a restart, are in force.
+	Conditions func(apply func(bus.Conditions) error) (known <-chan struct{}) `json:"-"`
 }
 
 // Ready is the byte that ReadyFD gets.

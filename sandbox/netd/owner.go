@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,7 +35,8 @@ type flow struct {
 	transport     string
 	local, remote netip.AddrPort
 	time          time.Time
-	blocked       bool // by DevTools, rather than opened
+	blocked       bool   // by DevTools, rather than opened
+	asked         func() // no flow: called when those before it are answered
 }
 
 const ownerQueue = 4096 // flows
@@ -57,7 +59,7 @@ func (o *owners) ask(transport string, local, remote netip.AddrPort) {
 		return
 	}
 	select {
-	case o.c <- flow{transport, local, remote, time.Now(), false}:
+	case o.c <- flow{transport: transport, local: local, remote: remote, time: time.Now()}:
 	default:
 		o.lost.Add(1)
 	}
@@ -66,9 +68,28 @@ func (o *owners) ask(transport string, local, remote netip.AddrPort) {
 // blocked queues that a flow was refused or cut.
 func (o *owners) blocked(f bus.Flow) {
 	select {
-	case o.c <- flow{f.Transport, f.Client, f.Server, time.Now(), true}:
+	case o.c <- flow{transport: f.Transport, local: f.Client, remote: f.Server, time: time.Now(), blocked: true}:
 	default:
 		o.lost.Add(1)
+	}
+}
+
+// settleLimit is how long a refusal waits for the name of who is refused.
+const settleLimit = 50 * time.Millisecond
+
+// settle calls f when the flows that were asked for are answered, but not late:
+// a socket that is refused is gone, and with it the way to its process.
+func (o *owners) settle(f func()) {
+	if o == nil {
+		f()
+		return
+	}
+	f = sync.OnceFunc(f)
+	select {
+	case o.c <- flow{asked: f}:
+		time.AfterFunc(settleLimit, f)
+	default:
+		f()
 	}
 }
 
@@ -92,6 +113,10 @@ func (o *owners) run(stop <-chan struct{}) {
 }
 
 func (o *owners) answer(f flow) {
+	if f.asked != nil {
+		f.asked()
+		return
+	}
 	if f.blocked {
 		o.tell(bus.ProcEvent{Type: bus.ProcBlocked, Time: f.time.UnixNano(), Transport: f.transport, Local: f.local, Remote: f.remote})
 		return

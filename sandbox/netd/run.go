@@ -23,7 +23,12 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- n.loop.run() }()
+	go func() {
+		if n.conditionsKnown != nil {
+			<-n.conditionsKnown
+		}
+		ended <- n.loop.run()
+	}()
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -78,7 +83,7 @@ func start(o *Options) (*nat, error) {
 		n.shape.blocked = n.owners.blocked
 	}
 	if o.Conditions != nil {
-		o.Conditions(n.shape.set)
+		n.conditionsKnown = o.Conditions(n.shape.set)
 	}
 	serve, closePublished, err := n.listenPublished(o.Publish)
 	if err != nil {

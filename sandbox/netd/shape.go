@@ -143,16 +143,17 @@ func (s *shaper) refuse(n *nat, p *packet, transport string) bool {
 	if c == nil {
 		return false
 	}
-	if c.Offline {
-		n.sendProhibited(p, unix.ENETUNREACH)
-		return true
+	id, errno := bus.Flow{Transport: transport, Client: p.src, Server: p.dst}, unix.ENETUNREACH
+	if !c.Offline {
+		if !c.blocks(id, nil) {
+			return false
+		}
+		errno = unix.EHOSTUNREACH
+		s.tell(c, id)
 	}
-	id := bus.Flow{Transport: transport, Client: p.src, Server: p.dst}
-	if !c.blocks(id, nil) {
-		return false
-	}
-	n.sendProhibited(p, unix.EHOSTUNREACH)
-	s.tell(c, id)
+	again := *p
+	again.b = append([]byte(nil), p.b...)
+	n.owners.settle(func() { n.sendProhibited(&again, errno) })
 	return true
 }
 

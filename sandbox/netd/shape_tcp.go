@@ -67,9 +67,10 @@ func (f *tcpFlow) resume() {
 	}
 }
 
-// reshape puts conditions in force that have changed, for the flows that are open.
+// reshape puts conditions in force that have changed, for the flows that are
+// open; at the beginning that is before the loop runs.
 func (l *loop) reshape() {
-	l.call(func() {
+	l.do(func() {
 		c := l.n.shape.on.Load()
 		for _, f := range l.slots {
 			if f == nil {

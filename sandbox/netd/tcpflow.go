@@ -168,8 +168,13 @@ func parseSegment(b []byte) (p packet, s tcp.Segment, ok bool) {
 	return p, s, ok
 }
 
-// refuse answers a connection that the host could not make.
+// refuse answers a connection that the host could not make, when its process is
+// known.
 func (l *loop) refuse(syn []byte, err error) {
+	l.n.owners.settle(func() { l.do(func() { l.answerRefusal(syn, err) }) })
+}
+
+func (l *loop) answerRefusal(syn []byte, err error) {
 	p, s, ok := parseSegment(syn)
 	if !ok {
 		return
