@@ -238,9 +238,9 @@ func FuzzDecoder(f *testing.F) {
 				r.Type, r.Aux = bus.Gap, uint32(n)
 				changed = true
 			case 4:
-				r.Type = bus.Fin
+				r.Type, n = bus.Fin, 0
 			case 7:
-				r.Type = bus.Reset
+				r.Type, n = bus.Reset, 0
 			}
 			off[d] += uint64(n)
 			fd.tcp(r)
