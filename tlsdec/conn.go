@@ -26,6 +26,9 @@ type conn struct {
 	number     uint64 // counts connections
 	mark       *bus.Mark
 	prev, next *conn // in decoder.order
+	depth      int   // 1: it is the inner of another
+	inner      *conn // takes the plaintext, as TLS was found in it
+	over       bool  // its End was given
 
 	half        [2]half
 	tls         *session // nil: no ClientHello yet
@@ -71,7 +74,7 @@ func (c *conn) process(r *bus.Record) {
 		c.warn(r)
 		return
 	}
-	in := &c.d.in
+	in := &c.d.work[c.depth].in
 	*in = *r
 	st, consumed := c.step(in)
 	if !consumed {
@@ -179,6 +182,25 @@ func (c *conn) leaveStop() {
 	c.d.waiting.leave(c)
 }
 
+// endOfSecrets goes on without what has not come.
+func (c *conn) endOfSecrets() {
+	c.final = true
+	if c.inner != nil {
+		defer c.inner.endOfSecrets()
+	}
+	if c.stopped {
+		c.run()
+	}
+}
+
+// holds is what the connection and its inner one hold back.
+func (c *conn) holds() int {
+	if c.inner != nil {
+		return c.held + c.inner.held
+	}
+	return c.held
+}
+
 // retry works on, as a secret of e has come.
 func (c *conn) retry(e *entry) {
 	if !c.stopped {
@@ -192,6 +214,9 @@ func (c *conn) retry(e *entry) {
 // giveUp stops waiting for good: what is not readable now is opaque.
 func (c *conn) giveUp() {
 	c.final = true
+	if c.inner != nil {
+		defer c.inner.giveUp()
+	}
 	c.alone()
 	if c.stopped {
 		c.run()
@@ -252,6 +277,7 @@ func (c *conn) end(r *bus.Record) {
 		c.unfinished(r)
 	}
 	c.forward(r)
+	c.over = true
 	c.d.remove(c)
 }
 
@@ -301,16 +327,22 @@ func (c *conn) addHeld(n int) {
 	c.d.held += n
 }
 
-// forward emits r as it is, on Plain.
-func (c *conn) forward(r *bus.Record) {
-	out := &c.d.out
-	*out = *r
-	out.Layer = bus.Plain
-	c.d.emit(out)
+// forward gives r as it is.
+func (c *conn) forward(r *bus.Record) { c.give(r) }
+
+// emit gives a record about the connection.
+func (c *conn) emit(typ bus.Type, payload []byte, t int64) {
+	c.give(&bus.Record{Type: typ, Time: t, Payload: payload})
 }
 
-// emit emits a record about the connection.
-func (c *conn) emit(typ bus.Type, payload []byte, t int64) {
-	c.d.out = bus.Record{Layer: bus.Plain, Type: typ, Conn: c.id, Time: t, Payload: payload}
-	c.d.emit(&c.d.out)
+// give emits a record of the connection, or hands it to what takes its plaintext.
+func (c *conn) give(r *bus.Record) {
+	out := &c.d.work[c.depth].out
+	*out = *r
+	out.Layer, out.Conn = bus.Plain, c.id
+	if c.inner == nil {
+		c.d.emit(out)
+	} else if r.Type != bus.Info || c.inner.tls == nil { // of the facts those of the inner TLS count
+		c.inner.process(out)
+	}
 }

@@ -13,6 +13,22 @@ func (l *connList) push(c *conn) {
 	l.last = c
 }
 
+// replace puts n in the place of c.
+func (l *connList) replace(c, n *conn) {
+	n.prev, n.next = c.prev, c.next
+	if n.prev != nil {
+		n.prev.next = n
+	} else {
+		l.first = n
+	}
+	if n.next != nil {
+		n.next.prev = n
+	} else {
+		l.last = n
+	}
+	c.prev, c.next = nil, nil
+}
+
 func (l *connList) remove(c *conn) {
 	if c.prev != nil {
 		c.prev.next = c.next

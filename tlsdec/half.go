@@ -153,8 +153,7 @@ func (c *conn) closeHalf(h *half, t int64) {
 		return
 	}
 	h.closed = true
-	c.d.out = bus.Record{Layer: bus.Plain, Type: bus.Fin, Conn: c.id, Dir: h.dir, Offset: h.out, Time: t}
-	c.d.emit(&c.d.out)
+	c.give(&bus.Record{Type: bus.Fin, Dir: h.dir, Offset: h.out, Time: t})
 }
 
 // gap takes note of bytes that were never captured.
@@ -183,15 +182,18 @@ func (c *conn) data(h *half, plain []byte, t int64, flags bus.Flags) {
 	}
 	c.flushInfo(t)
 	c.tls.data = true
-	c.d.out = bus.Record{Layer: bus.Plain, Type: bus.Data, Flags: flags, Conn: c.id, Dir: h.dir, Offset: h.out, Time: t, Payload: plain}
+	if c.nests(h, plain) {
+		c.nest()
+	}
+	r := bus.Record{Type: bus.Data, Flags: flags, Dir: h.dir, Offset: h.out, Time: t, Payload: plain}
 	h.out += uint64(len(plain))
-	c.d.emit(&c.d.out)
+	c.give(&r)
 }
 
 // lost emits a gap of n bytes in the plaintext.
 func (c *conn) lost(h *half, n int, t int64, flags bus.Flags) {
 	c.flushInfo(t)
-	c.d.out = bus.Record{Layer: bus.Plain, Type: bus.Gap, Flags: flags, Conn: c.id, Dir: h.dir, Offset: h.out, Time: t, Aux: uint32(n)}
+	r := bus.Record{Type: bus.Gap, Flags: flags, Dir: h.dir, Offset: h.out, Time: t, Aux: uint32(n)}
 	h.out += uint64(n)
-	c.d.emit(&c.d.out)
+	c.give(&r)
 }

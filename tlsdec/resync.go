@@ -161,7 +161,7 @@ func (c *conn) findSequence(h *half, record []byte) bool {
 		if h.loss.trials++; h.loss.trials > maxLossTrials {
 			break
 		}
-		if _, _, err := h.prot.open(c.d.scratch, record); err == nil {
+		if _, _, err := h.prot.open(c.d.work[c.depth].scratch, record); err == nil {
 			*seq = base + uint64(n) // open again in its turn
 			c.lostRecords(h, h.loss.wire, n, c.at)
 			return true
@@ -185,7 +185,7 @@ func (c *conn) recover13(h *half, record []byte, t int64) status {
 		for n := uint64(0); p != nil && n < maxSequenceTrials && h.loss.trials < maxLossTrials; n++ {
 			h.loss.trials++
 			*p.sequence() = n
-			if _, _, err := p.open(c.d.scratch, record); err == nil {
+			if _, _, err := p.open(c.d.work[c.depth].scratch, record); err == nil {
 				*p.sequence() = n
 				h.prot, h.secret = p, next
 				return c.record13(h, record, t)
@@ -217,7 +217,7 @@ func (c *conn) openFirst(h *half, p protection, record []byte) bool {
 		if h.loss.any {
 			h.loss.trials++
 		}
-		if _, _, err := p.open(c.d.scratch, record); err == nil {
+		if _, _, err := p.open(c.d.work[c.depth].scratch, record); err == nil {
 			*seq = i
 			if h.prot = p; i > 0 {
 				c.lostRecords(h, h.loss.unnumbered, int(i), c.at)

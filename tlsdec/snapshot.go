@@ -51,20 +51,15 @@ func (d *decoder) code(x *codec, pos uint64) {
 		x.present(false)
 		return
 	}
-	for last := uint64(0); x.present(false); {
+	for x.present(false) {
 		c := &conn{d: d}
-		if c.code(x); x.failed || d.conns[c.id] != nil || c.number <= last || c.number > d.opened {
+		if c.code(x); x.failed || d.conns[c.id] != nil {
 			x.fail()
 			return
 		}
-		last = c.number
 		c.mark = d.low.Add(pos)
 		d.conns[c.id] = c
 		d.order.push(c)
-		d.held += c.held
-		if c.stopped {
-			d.waiting.enter(c, c.tls.keys(), c.tls.anyKey())
-		}
 	}
 }
 
@@ -72,6 +67,10 @@ func (c *conn) code(x *codec) {
 	number(x, &c.id)
 	x.json(&c.open)
 	x.uint64(&c.number)
+	if number(x, &c.depth); c.depth < 0 || c.depth >= maxDepth {
+		x.fail()
+		return
+	}
 	octets(x, &c.verdict)
 	x.bool(&c.preliminary)
 	x.json(&c.unread)
@@ -105,8 +104,21 @@ func (c *conn) code(x *codec) {
 		c.codeHalf(x, h)
 	}
 	if x.restoring {
-		c.held = c.count()
 		if !c.valid() {
+			x.fail()
+			return
+		}
+		c.held = c.count()
+		c.d.held += c.held
+		if c.stopped {
+			c.d.waiting.enter(c, c.tls.keys(), c.tls.anyKey())
+		}
+	}
+	if x.present(c.inner != nil) {
+		if x.restoring {
+			c.inner = &conn{d: c.d}
+		}
+		if c.inner.code(x); c.inner.id != c.id || c.inner.depth != c.depth+1 {
 			x.fail()
 		}
 	}

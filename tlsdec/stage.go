@@ -33,14 +33,24 @@ func New() bus.Stage { return NewWithLimits(Limits{}) }
 // NewWithLimits makes a decoder with limits of its own.
 func NewWithLimits(l Limits) bus.Stage {
 	l = l.orDefault()
-	return &decoder{
+	d := &decoder{
 		limits:  l,
 		secrets: newSecrets(l.Secrets),
 		conns:   map[bus.ConnID]*conn{},
 		waiting: newWaitingRoom(),
 		ended:   map[bus.Layer]bool{},
-		scratch: make([]byte, 0, recordHeaderLen+maxFragment),
 	}
+	for i := range d.work {
+		d.work[i].scratch = make([]byte, 0, recordHeaderLen+maxFragment)
+	}
+	return d
+}
+
+// work is memory that is used during a record, for each depth of TLS in TLS.
+type work struct {
+	in, out  bus.Record // the record being worked on, the one being given
+	scratch  []byte     // plaintext of the record being worked on
+	inflater inflater
 }
 
 // decoder is the Stage.
@@ -56,11 +66,8 @@ type decoder struct {
 	opened  uint64 // connections so far
 
 	emit    func(*bus.Record) // valid during Process
-	in, out bus.Record        // the record being worked on, the one being emitted
-	scratch []byte            // plaintext of the record being worked on
 	buffers [][]byte          // free buffers for partial records
-
-	inflater inflater
+	work    [maxDepth]work
 }
 
 func (d *decoder) Takes() []bus.Layer { return []bus.Layer{bus.TCP, bus.UDP, bus.Keys} }
@@ -97,7 +104,7 @@ func (d *decoder) record(r *bus.Record) {
 		return
 	}
 	c.process(r)
-	if c.held > d.limits.Connection {
+	if c.holds() > d.limits.Connection {
 		c.giveUp()
 	}
 }
@@ -114,9 +121,15 @@ func (d *decoder) open(r *bus.Record) {
 // remove forgets a connection after its End.
 func (d *decoder) remove(c *conn) {
 	c.release()
-	d.low.Remove(c.mark)
-	d.order.remove(c)
-	delete(d.conns, c.id)
+	if c.inner != nil && !c.inner.over {
+		d.succeed(c)
+		return
+	}
+	if d.conns[c.id] == c {
+		d.low.Remove(c.mark)
+		d.order.remove(c)
+		delete(d.conns, c.id)
+	}
 }
 
 func (d *decoder) secret(r *bus.Record) {
@@ -142,7 +155,7 @@ func (d *decoder) enforceLimits() {
 		return
 	}
 	d.forEach(func(c *conn) bool {
-		if c.held > 0 {
+		if c.holds() > 0 {
 			c.giveUp()
 		}
 		return d.held > d.limits.Total
@@ -170,10 +183,7 @@ func (d *decoder) endOfLayer(r *bus.Record) {
 	d.ended[r.Layer] = true
 	if r.Layer == bus.Keys {
 		d.forEach(func(c *conn) bool {
-			c.final = true
-			if c.stopped {
-				c.run()
-			}
+			c.endOfSecrets()
 			return true
 		})
 	}
@@ -184,8 +194,7 @@ func (d *decoder) endOfLayer(r *bus.Record) {
 		c.abandon(r.Time)
 		return true
 	})
-	d.out = bus.Record{Layer: bus.Plain, Type: bus.EOS, Time: r.Time}
-	d.emit(&d.out)
+	d.emit(&bus.Record{Layer: bus.Plain, Type: bus.EOS, Time: r.Time})
 }
 
 // buffer returns an empty buffer that holds any record.

@@ -9,7 +9,7 @@ func (c *conn) recordMaster(h *half, record []byte, t int64) status {
 		c.unreadable(h)
 		return done
 	}
-	typ, plain, err := h.prot.open(c.d.scratch, record)
+	typ, plain, err := h.prot.open(c.d.work[c.depth].scratch, record)
 	if err != nil {
 		c.damaged(h, "A record does not authenticate.")
 		return done
@@ -23,7 +23,7 @@ func (c *conn) recordMaster(h *half, record []byte, t int64) status {
 func (c *conn) protection12(h *half, master []byte) protection {
 	p := newProtection12(&h.params, master, h.dir)
 	if p != nil && h.params.compression == compressionDeflate {
-		return &compressed{protection: p, inflater: &c.d.inflater}
+		return &compressed{protection: p, inflater: &c.d.work[c.depth].inflater}
 	}
 	return p
 }

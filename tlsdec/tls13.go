@@ -12,7 +12,7 @@ func (c *conn) record13(h *half, record []byte, t int64) status {
 			return st
 		}
 	}
-	typ, plain, err := h.prot.open(c.d.scratch, record)
+	typ, plain, err := h.prot.open(c.d.work[c.depth].scratch, record)
 	if err != nil {
 		if h.epoch == epochEarly {
 			// The server refused the early data, and the client went on.

@@ -89,7 +89,7 @@ func (r *recorder) relay(client, server net.Conn) {
 				}
 			}
 			if err != nil {
-				if t, ok := to.(*net.TCPConn); ok {
+				if t, ok := to.(interface{ CloseWrite() error }); ok {
 					t.CloseWrite()
 				}
 				return
