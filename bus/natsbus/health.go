@@ -32,7 +32,7 @@ func (b *Bus) PublishHealth(h Health) error {
 		h.PID = os.Getpid()
 	}
 	if h.RSS == 0 {
-		h.RSS = residentBytes()
+		h.RSS = ResidentBytes(h.PID)
 	}
 	data, err := json.Marshal(h)
 	if err != nil {
@@ -41,9 +41,9 @@ func (b *Bus) PublishHealth(h Health) error {
 	return b.main.nc.Publish(b.CtlSubject("health."+h.Role), data)
 }
 
-// residentBytes is the process's resident set (proc_pid_statm(5)); 0 if unknown.
-func residentBytes() int64 {
-	data, err := os.ReadFile("/proc/self/statm")
+// ResidentBytes is the resident set of a process (proc_pid_statm(5)); 0 if unknown.
+func ResidentBytes(pid int) int64 {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	if err != nil {
 		return 0
 	}

@@ -4,16 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"clipper/bus/natsbus"
-	"clipper/internal/roles"
 	"clipper/internal/session"
+	"clipper/internal/term"
 	"clipper/internal/up"
 
 	"github.com/spf13/cobra"
@@ -63,54 +66,107 @@ func ask(ctx context.Context, f session.Facts, c up.Command) (up.Reply, error) {
 	return up.Ask(b, c)
 }
 
+// psRow is a session as `clipper ps --json` prints it.
+type psRow struct {
+	session.Facts
+	Seen     up.Seen        `json:"seen"`
+	Roles    []up.RoleState `json:"roles"`
+	Nkey     string         `json:"nkey,omitempty"`    // file of the read-only user's seed
+	Subjects string         `json:"subjects,omitzero"` // what that user may read
+}
+
 func newPs() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "ps",
 		Short: "List the running sessions and their processes",
-		Args:  cobra.NoArgs,
+		Long: `Lists the running sessions: what they have seen, and of each process its rates, its
+backlog, its memory and what it dropped. The line that begins with "nats" is the
+plain NATS command that follows the requests, with the session's read-only user.`,
+		Example: `  clipper ps
+  clipper ps --json | jq '.[].roles[] | select(.backlog > 0)'
+  watch clipper ps`,
+		Args: exactly(0, "ps takes no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			all, err := session.List(session.Base())
 			if err != nil {
 				return err
 			}
-			type row struct {
-				session.Facts
-				Roles []roles.State `json:"roles"`
-			}
-			rows := []row{}
+			rows := []psRow{}
 			for _, f := range all {
 				reply, err := ask(c.Context(), f, up.Command{Op: "states"})
 				if err != nil {
 					fmt.Fprintf(os.Stderr, "clipper: session %s: %v\n", f.ID, err)
 				}
-				slices.SortFunc(reply.States, func(a, b roles.State) int { return strings.Compare(a.Name, b.Name) })
-				rows = append(rows, row{f, reply.States})
+				slices.SortFunc(reply.States, func(a, b up.RoleState) int { return strings.Compare(a.Name, b.Name) })
+				row := psRow{Facts: f, Seen: reply.Seen, Roles: reply.States}
+				if seed := filepath.Join(session.Base(), f.ID, session.TapSeed); fileExists(seed) {
+					row.Nkey, row.Subjects = seed, "clipper."+f.ID+".>"
+				}
+				rows = append(rows, row)
 			}
 			if asJSON {
 				e := json.NewEncoder(c.OutOrStdout())
 				e.SetIndent("", "  ")
 				return e.Encode(rows)
 			}
-			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 8, 2, ' ', 0)
-			for _, r := range rows {
-				fmt.Fprintf(w, "%s\tpid %d\t%s\t%s\t%s\n", r.ID, r.PID, time.Since(r.Started).Round(time.Second), strings.Join(r.Command, " "), r.DevTools)
-				for _, s := range r.Roles {
-					state := fmt.Sprintf("pid %d", s.PID)
-					if s.PID == 0 {
-						state = "ended"
-					}
-					if s.Error != "" {
-						state = "gave up: " + s.Error
-					}
-					fmt.Fprintf(w, "  %s\t%s\tstarts: %d\t%s\t\n", s.Name, state, s.Starts, s.Path)
+			for i, r := range rows {
+				if i > 0 {
+					fmt.Fprintln(c.OutOrStdout())
+				}
+				if err := r.print(c.OutOrStdout()); err != nil {
+					return err
 				}
 			}
-			return w.Flush()
+			return nil
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the list as JSON")
 	return c
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func (r *psRow) print(out io.Writer) error {
+	fmt.Fprintf(out, "%s  pid %d  %s  %s\n", r.ID, r.PID, time.Since(r.Started).Round(time.Second), term.Printable(strings.Join(r.Command, " ")))
+	fmt.Fprintf(out, "  seen      %d exchanges, %d failed, %d frames lost", r.Seen.Exchanges, r.Seen.Failed, r.Seen.Lost)
+	for _, code := range slices.Sorted(maps.Keys(r.Seen.Verdicts)) {
+		fmt.Fprintf(out, ", %s %d", code, r.Seen.Verdicts[code])
+	}
+	fmt.Fprintln(out)
+	if r.DevTools != "" {
+		fmt.Fprintf(out, "  devtools  %s\n", r.DevTools)
+	}
+	if r.Nkey != "" {
+		fmt.Fprintf(out, "  nats      nats --server %s --nkey %s sub 'clipper.%s.http.*'\n", r.NATS, r.Nkey, r.ID)
+	} else if r.NATS != "" {
+		fmt.Fprintf(out, "  nats      nats --server %s --creds YOURS sub 'clipper.%s.http.*'\n", r.NATS, r.ID)
+	}
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(w, "  ROLE\tPID\tSTARTS\tIN/s\tOUT/s\tINPUT\tBACKLOG\tDROPPED\tMEMORY\tPROGRAM")
+	for _, s := range r.Roles {
+		pid := strconv.Itoa(s.PID)
+		switch {
+		case s.Error != "":
+			pid = "gave up"
+		case s.PID == 0:
+			pid = "ended"
+		}
+		fmt.Fprintf(w, "  %s\t%s\t%d\t%.0f\t%.0f\t%s/s\t%d\t%d\t%s\t%s\n", s.Name, pid, s.Starts, s.InRate, s.OutRate, term.Size(uint64(s.InSpeed)), s.Backlog, s.Dropped,
+			term.Size(uint64(s.RSS)), s.Path)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, s := range r.Roles {
+		if s.Error != "" {
+			fmt.Fprintf(out, "  %s\n", s.Error)
+		}
+	}
+	return nil
 }
 
 func newRestart() *cobra.Command {
@@ -118,7 +174,10 @@ func newRestart() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "restart ROLE",
 		Short: "Kill a process of a running session and start it again",
-		Args:  exactly(1, "restart needs the name of a role, for example: clipper restart tlsdec"),
+		Long: `Kills a process of a running session; it is started again at once, replays what it
+needs of the log, and goes on where it was.`,
+		Example: "  clipper restart tlsdec",
+		Args:    exactly(1, "restart needs the name of a role, for example: clipper restart tlsdec"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return restart(c.Context(), id, args[0], "")
 		},
@@ -132,7 +191,11 @@ func newSwap() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "swap ROLE PATH",
 		Short: "Replace a process of a running session by another program",
-		Args:  exactly(2, "swap needs the name of a role and a program, for example: clipper swap tlsdec ./my-tlsdec"),
+		Long: `Ends a process of a running session and runs PATH in its place. The new program
+replays the history of what is still open, and goes on where the output of the old one
+stops. To decode a whole session with it, start with it: clipper up --tlsdec PATH.`,
+		Example: `  clipper swap tlsdec ./my-tlsdec`,
+		Args:    exactly(2, "swap needs the name of a role and a program, for example: clipper swap tlsdec ./my-tlsdec"),
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := filepath.Abs(args[1])
 			if err != nil {

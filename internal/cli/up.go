@@ -37,6 +37,10 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f.BoolVar(&o.Stay, "stay", false, "keep DevTools up after the command ended, until Ctrl-C")
 	f.StringSliceVarP(&o.Publish, "publish", "p", nil, "make a port of the command reachable from the host: `[ADDR:]HOST:APP[/udp]`")
 	f.IntVar(&o.Partitions, "partitions", defaultPartitions(), "over how many partitions connections are spread")
+	f.StringVar(&o.NATS, "nats", "", "put the session on the NATS server at `URL` instead of one of its own")
+	f.StringVar(&o.Creds, "creds", "", "with --nats: the credentials `FILE`")
+	f.StringVar(&o.KeysCreds, "keys-creds", "", "with --nats: the credentials `FILE` of another account, for the TLS secrets")
+	f.StringVar(&o.CA, "nats-ca", "", "with --nats: the authority of the server's certificate, a PEM `FILE`")
 	o.Programs = map[string]string{}
 	for _, role := range []string{"reassembler", "tlsdec", "httpdec", "cdpgw"} {
 		f.Func(role, "run the program `PATH` as "+role, func(path string) error {
@@ -80,6 +84,7 @@ Ctrl-C or until the last DevTools is closed.`,
   clipper up --filter 'status >= 400 || ms > 1000' -- npm test
   clipper up --expect 'status < 500' --junit expect.xml -- go test ./...
   clipper up --keep monday -- ./my-app    # later: clipper open monday
+  clipper up --nats tls://nats.example:4222 --creds me.creds -- ./my-app
   clipper up -p 8080:80 -- ./my-server`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -97,6 +102,25 @@ Ctrl-C or until the last DevTools is closed.`,
 	return c
 }
 
+// checkNATS looks at the options of a server that is not Clipper's own.
+func checkNATS(o up.Options) error {
+	switch {
+	case o.NATS == "" && o.Creds+o.KeysCreds+o.CA != "":
+		return usageError{errors.New("--creds, --keys-creds and --nats-ca need a server: --nats URL")}
+	case o.NATS != "" && o.Creds == "":
+		return usageError{errors.New("--nats needs --creds FILE, the credentials of an account with JetStream: everything the command sends would be readable by anybody otherwise")}
+	}
+	for _, file := range []string{o.Creds, o.KeysCreds, o.CA} {
+		if file == "" {
+			continue
+		}
+		if _, err := os.Stat(file); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 	none, _ := c.Flags().GetBool("no-devtools")
 	o.DevTools = !none
@@ -109,6 +133,9 @@ func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 	}
 	o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
 	started := time.Now()
+	if err := checkNATS(o); err != nil {
+		return err
+	}
 	code, err := up.Run(c.Context(), o)
 	broken, junitErr := ch.judge(started)
 	if err == nil {

@@ -38,7 +38,12 @@ type Facts struct {
 	Command  []string  `json:"command"`
 	Started  time.Time `json:"started"`
 	DevTools string    `json:"devtools,omitempty"` // URL
+	NATS     string    `json:"nats,omitempty"`     // URL
 }
+
+// TapSeed is the file, in the session's directory, with the nkey seed of the user
+// who may read every layer but the secrets.
+const TapSeed = "tap.nk"
 
 // Base is the directory that holds the sessions of this user: CLIPPER_DIR, else
 // clipper/sessions in the user's cache directory, else clipper-UID in the

@@ -78,11 +78,29 @@ func (t *totals) verdict(before, now bus.VerdictCode) {
 	t.verdicts[now]++
 }
 
-// Totals are how many exchanges there were, and how many of them broke off.
-func (s *Sink) Totals() (exchanges, failed int) {
+// Totals are what there was so far.
+type Totals struct {
+	Exchanges, Failed int
+	Lost              uint64         // frames
+	Verdicts          map[string]int // by code
+}
+
+// Totals counts what there was so far.
+func (s *Sink) Totals() Totals {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.totals.exchanges, s.totals.failed
+	t := Totals{s.totals.exchanges, s.totals.failed, s.totals.lost, map[string]int{}}
+	for code, n := range s.totals.verdicts {
+		t.Verdicts[string(code)] = n
+	}
+	return t
+}
+
+// Lost says how many frames the capture lost, where the sink gets no frames.
+func (s *Sink) Lost(n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.totals.lost = max(s.totals.lost, n)
 }
 
 // KeptAll reports whether the file Keep has everything.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"clipper/bus/natsbus"
-	"clipper/internal/roles"
 
 	"github.com/nats-io/nats.go"
 )
@@ -21,8 +20,17 @@ type Command struct {
 
 // Reply is the answer.
 type Reply struct {
-	Error  string        `json:"error,omitempty"`
-	States []roles.State `json:"states,omitempty"`
+	Error  string      `json:"error,omitempty"`
+	States []RoleState `json:"states,omitempty"`
+	Seen   Seen        `json:"seen,omitzero"`
+}
+
+// Seen is what a session has seen so far.
+type Seen struct {
+	Exchanges int            `json:"exchanges"`
+	Failed    int            `json:"failed"`             // exchanges that broke off
+	Lost      uint64         `json:"lost"`               // frames
+	Verdicts  map[string]int `json:"verdicts,omitempty"` // connections that cannot be read, by code
 }
 
 // control answers commands for the session.
@@ -50,12 +58,17 @@ func (r *run) control() error {
 func (r *run) obey(c Command, reply *Reply) error {
 	switch c.Op {
 	case "states":
-		reply.States = r.roles.States()
+		reply.States, reply.Seen = r.states(), r.seen()
 		return nil
 	case "restart":
 		return r.roles.Restart(c.Role, c.Path)
 	}
 	return fmt.Errorf("unknown operation %q", c.Op)
+}
+
+func (r *run) seen() Seen {
+	t := r.out.sink.Totals()
+	return Seen{Exchanges: t.Exchanges, Failed: t.Failed, Lost: max(t.Lost, r.health.lost()), Verdicts: t.Verdicts}
 }
 
 // Ask sends a command to the session that b is connected to.

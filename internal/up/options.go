@@ -34,6 +34,11 @@ type Options struct {
 	Partitions int
 	Programs   map[string]string // role -> program that replaces it
 
+	// NATS is the URL of a NATS server that carries the session instead of one of
+	// its own; Creds and KeysCreds are credentials files for it, of all layers but
+	// the secrets and of these, and CA is the authority of its certificate.
+	NATS, Creds, KeysCreds, CA string
+
 	// WaitAll waits for what the command leaves running; KillAll kills it.
 	WaitAll, KillAll bool
 

@@ -41,8 +41,11 @@ type run struct {
 	tools        *devTools
 	conditions   conditions
 	recorder     *recorded.Recorder // nil without --keep
+	out          *outputs
+	health       health
 
 	access, keysAccess string // paths of the access files
+	natsURL            string
 	publish            []netd.Publish
 	keyLogs            []keyhook.KeyLogFile
 
@@ -85,6 +88,10 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 		return 0, err
 	}
 	defer out.close() // again, if all goes well
+	r.out = out
+	if err := r.health.listen(r.bus); err != nil {
+		return 0, err
+	}
 	if err := r.startSources(); err != nil {
 		return 0, err
 	}
@@ -117,6 +124,7 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 		r.fail(err)
 	}
 	r.waitForTaps()
+	out.sink.Lost(r.health.lost())
 	out.sink.Summary()
 	r.kept(out, code)
 	return code, r.failure()
@@ -129,7 +137,8 @@ func (r *run) kept(out *outputs, code int) {
 	}
 	f := &r.recorder.Facts
 	f.Exit, f.Full = code, !out.sink.KeptAll()
-	f.Exchanges, f.Failed = out.sink.Totals()
+	t := out.sink.Totals()
+	f.Exchanges, f.Failed = t.Exchanges, t.Failed
 	if err := r.recorder.Close(); err != nil {
 		r.fail(fmt.Errorf("--keep: %w", err))
 	} else {
@@ -210,6 +219,10 @@ func (r *run) prepare(ctx context.Context) error {
 }
 
 func (r *run) startBus(ctx context.Context) error {
+	r.access, r.keysAccess = r.session.Path("access.json"), r.session.Path("access-keys.json")
+	if r.o.NATS != "" {
+		return r.joinBus(ctx)
+	}
 	srv, err := natsbus.StartServer(natsbus.ServerConfig{
 		StoreDir: r.session.Path("nats"), Session: r.session.ID, Partitions: r.o.Partitions, Log: zerolog.Nop(),
 		OnError: func(err error) {
@@ -221,16 +234,21 @@ func (r *run) startBus(ctx context.Context) error {
 		return err
 	}
 	r.server = srv
-	r.access, r.keysAccess = r.session.Path("access.json"), r.session.Path("access-keys.json")
 	if err := srv.Access().WithoutKeys().WriteFile(r.access); err != nil {
 		return err
 	}
 	if err := srv.Access().WriteFile(r.keysAccess); err != nil {
 		return err
 	}
-	if err := srv.TapAccess().WriteFile(r.session.Path("tap.json")); err != nil {
+	tap := srv.TapAccess()
+	if err := tap.WriteFile(r.session.Path("tap.json")); err != nil {
 		return err
 	}
+	// For the plain nats command, which wants the seed in a file of its own.
+	if err := os.WriteFile(r.session.Path(session.TapSeed), []byte(tap.Seed+"\n"), 0o600); err != nil {
+		return err
+	}
+	r.natsURL = tap.URL
 	r.bus, err = natsbus.Connect(ctx, srv.InProcess(), "up")
 	return err
 }
@@ -424,6 +442,9 @@ func (r *run) stay(ctx context.Context, code int) {
 // waitForTaps lets the taps read to the end; one that does not read does not hold
 // the session up for long.
 func (r *run) waitForTaps() {
+	if r.server == nil { // what others do on their server is theirs
+		return
+	}
 	for range tapLimit / tapPoll {
 		if r.server.Clients(TapName) == 0 {
 			return
@@ -455,6 +476,7 @@ func (r *run) close() {
 		}
 	})
 	wg.Go(func() {
+		r.leaveBus()
 		if r.bus != nil {
 			r.bus.Close()
 		}
@@ -471,7 +493,7 @@ func (r *run) close() {
 }
 
 func (r *run) facts() session.Facts {
-	f := session.Facts{ID: r.session.ID, PID: os.Getpid(), Command: r.o.Command, Started: time.Now()}
+	f := session.Facts{ID: r.session.ID, PID: os.Getpid(), Command: r.o.Command, Started: time.Now(), NATS: r.natsURL}
 	if r.tools != nil {
 		f.DevTools = r.tools.url()
 	}
