@@ -101,6 +101,26 @@ type MessageEnd struct {
 	Decoded  uint64  `json:"decoded"` // size on the Body layer
 	Trailers []Field `json:"trailers,omitempty"`
 	Problem  string  `json:"problem,omitempty"` // damaged content coding, ambiguous framing, …
+
+	Content *Content `json:"content,omitempty"` // what the body is, where that is known
+}
+
+// Content says what a body is, as far as its type and its bytes tell.
+type Content struct {
+	Kind          string `json:"kind"`                    // "json", "form", "graphql", "multipart"
+	Operation     string `json:"operation,omitempty"`     // GraphQL: its name, if it has one
+	OperationType string `json:"operationType,omitempty"` // GraphQL: "query", "mutation", "subscription"
+	Parts         []Part `json:"parts,omitempty"`         // multipart: the first of them
+	PartCount     int    `json:"partCount,omitempty"`     // all of them
+}
+
+// Part is a part of a multipart body (RFC 2046, section 5.1; RFC 7578).
+type Part struct {
+	Name        string `json:"name,omitempty"`
+	FileName    string `json:"fileName,omitempty"`
+	ContentType string `json:"contentType,omitempty"`
+	Offset      uint64 `json:"offset"` // of its content in the decoded body
+	Size        uint64 `json:"size"`
 }
 
 // Failure ends an exchange before its time.
@@ -116,6 +136,7 @@ type Message struct {
 	Masked  bool   `json:"masked,omitempty"`
 	Event   string `json:"event,omitempty"` // SSE
 	ID      string `json:"id,omitempty"`
+	Type    string `json:"type,omitempty"` // gRPC: the full name of its type, when the schema is given
 	Text    string `json:"text,omitempty"`
 	Binary  []byte `json:"binary,omitempty"`
 	Size    uint64 `json:"size"`          // of the whole payload

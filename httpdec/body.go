@@ -32,7 +32,10 @@ type body struct {
 	wire     uint64
 	decoded  uint64
 	problem  string
-	content  splitter // also gets what is decoded; nil: none
+	content  splitter     // also gets what is decoded; nil: none
+	kind     *bus.Content // by its type; shared
+	target   string       // of the request
+	began    int64        // first byte of the request
 
 	// Not announced yet.
 	pendWire, pendFrom uint64
@@ -44,12 +47,17 @@ type body struct {
 // splitter makes messages of the content of a body.
 type splitter interface {
 	write(p []byte, t int64)
+	// end takes the end of the whole content. It says what that is, or nil.
+	end(t int64) *bus.Content
 	snapshot(*snapshot.State)
 }
 
 // start prepares for the content that the fields describe.
-func (b *body) start(c *conn, stream uint64, dir bus.Dir, fields []bus.Field) {
-	*b = body{c: c, stream: stream, dir: dir, length: -1}
+func (b *body) start(c *conn, stream uint64, dir bus.Dir, fields []bus.Field, target string, began int64) {
+	*b = body{c: c, stream: stream, dir: dir, length: -1, target: target, began: began}
+	if dir == bus.ClientToServer {
+		b.query(target)
+	}
 	for i := range fields {
 		switch f := &fields[i]; {
 		case len(f.Name) == 16 && strings.EqualFold(f.Name, "content-encoding") && b.dec == nil:
@@ -61,18 +69,6 @@ func (b *body) start(c *conn, stream uint64, dir bus.Dir, fields []bus.Field) {
 				b.length = n
 			}
 		}
-	}
-}
-
-// split looks for messages in content of some types.
-func (b *body) split(contentType string, fields []bus.Field) {
-	if len(contentType) < len("application/grpc") {
-		return
-	}
-	if b.dir == bus.ServerToClient && mediaType(contentType) == "text/event-stream" {
-		b.content = &eventStream{c: b.c, stream: b.stream}
-	} else if e := newEnvelopes(b.c, b.stream, b.dir, fields); e != nil {
-		b.content = e
 	}
 }
 
@@ -281,12 +277,22 @@ func (b *body) end(t int64, trailers []bus.Field) {
 	}
 	b.finish(t, true)
 	b.ended = true
+	what := b.kind
+	if b.content != nil {
+		if c := b.content.end(t); c != nil {
+			what = c
+		}
+		b.content = nil
+	}
+	if b.wire == 0 && what != nil && what.Kind != "graphql" {
+		what = nil
+	}
 	e := &struct {
 		bus.Event
 		bus.MessageEnd
 	}{
 		bus.Event{Type: bus.EventEnd, Time: t, Stream: b.stream, Dir: b.dir},
-		bus.MessageEnd{Wire: b.wire, Decoded: b.decoded, Trailers: trailers, Problem: b.problem},
+		bus.MessageEnd{Wire: b.wire, Decoded: b.decoded, Trailers: trailers, Problem: b.problem, Content: what},
 	}
 	e.Event.End = &e.MessageEnd
 	b.c.event(&e.Event)

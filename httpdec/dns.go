@@ -248,6 +248,19 @@ func (d *dns) end(f bus.Failure, t int64) {
 	}
 }
 
+// dnsAnswer takes the answer in a response of DNS over HTTPS (RFC 8484), which
+// repeats the question.
+func (b *body) dnsAnswer(m []byte, t int64) {
+	p, h, q, ok := question(m)
+	if !ok || !h.Response {
+		return
+	}
+	e := &bus.DNS{Name: displayName(q.Name), Type: typeName(q.Type), Transport: "https", Server: b.c.facts.Server,
+		Asked: b.began, Answered: t, Queries: 1}
+	readAnswer(e, &p, h)
+	b.c.event(&bus.Event{Type: bus.EventDNS, Time: t, Stream: b.stream, DNS: e})
+}
+
 // looksLikeQuery reports whether b begins with the header of a query with one
 // question and nothing else but an OPT record (RFC 6891); undecided while b is
 // shorter than that.

@@ -6,16 +6,13 @@ import (
 
 	"clipper/bus"
 	"clipper/httpdec/internal/coding"
-	"clipper/httpdec/internal/protobuf"
 )
 
 // envelopes splits a body into the length-prefixed messages of gRPC
 // (https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md), gRPC-Web and
 // streaming Connect: a byte of flags, four of length, the message.
 type envelopes struct {
-	c        *conn
-	stream   uint64
-	dir      bus.Dir
+	*body
 	kind     string
 	encoding string // of compressed messages
 	proto    bool   // the messages are Protocol Buffers
@@ -30,10 +27,9 @@ type envelopes struct {
 	data   []byte
 }
 
-// newEnvelopes is nil when the content type is none of them.
-func newEnvelopes(c *conn, stream uint64, dir bus.Dir, fields []bus.Field) *envelopes {
-	t := mediaType(field(fields, "content-type"))
-	e := &envelopes{c: c, stream: stream, dir: dir, kind: "grpc"}
+// newEnvelopes is nil when the media type t is none of them.
+func newEnvelopes(b *body, t string, fields []bus.Field) *envelopes {
+	e := &envelopes{body: b, kind: "grpc"}
 	_, format, _ := strings.Cut(t, "+")
 	switch {
 	case strings.HasPrefix(t, "application/grpc-web"):
@@ -77,6 +73,16 @@ func (e *envelopes) write(p []byte, t int64) {
 	}
 }
 
+// end tells of a message that is not whole.
+func (e *envelopes) end(t int64) *bus.Content {
+	if e.inside {
+		m := &bus.Message{Kind: e.kind, Size: e.size, Cut: true, Problem: "the body ends inside of the message"}
+		m.Binary = append([]byte(nil), e.data...)
+		e.c.message(e.stream, e.dir, t, m)
+	}
+	return nil
+}
+
 // decodeText decodes base64 in groups of four, each of which may be padded.
 func (e *envelopes) decodeText(p []byte) []byte {
 	e.quad = append(e.quad, p...)
@@ -105,8 +111,7 @@ func (e *envelopes) emit(t int64) {
 	case e.flags&0x80 != 0, e.flags&2 != 0, !e.proto: // trailers, the end of a Connect stream, or JSON
 		m.Text = wholeText(data, m.Cut)
 	default:
-		m.Binary = append([]byte(nil), data...)
-		m.Text = protobuf.Text(data)
+		e.c.s.protobuf(m, e.target, e.dir, data)
 	}
 	e.c.message(e.stream, e.dir, t, m)
 	if cap(e.data) > 4096 {

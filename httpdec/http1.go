@@ -327,7 +327,7 @@ func (h *http1Conn) request(m *messageReader, r http1.RequestLine, raw, rest str
 	}}
 	e.Event.Request = &e.Request
 	c.event(&e.Event)
-	x.reqBody.start(c, x.stream, bus.ClientToServer, fields)
+	x.reqBody.start(c, x.stream, bus.ClientToServer, fields, r.Target, m.start)
 	x.reqBody.note(problem)
 	if !whole {
 		return
@@ -405,7 +405,7 @@ func (h *http1Conn) response(m *messageReader, s http1.StatusLine, raw, rest str
 		x.tellRequestEnd()
 	}
 	before := x.respBody.problem
-	x.respBody.start(c, x.stream, bus.ServerToClient, fields)
+	x.respBody.start(c, x.stream, bus.ServerToClient, fields, x.target, x.began)
 	x.respBody.note(before)
 	x.respBody.note(problem)
 	switch {
@@ -455,7 +455,7 @@ func (h *http1Conn) simpleResponse(m *messageReader, t int64) {
 	e.Event.Response = &e.Response
 	h.c.event(&e.Event)
 	x.respHead = true
-	x.respBody.start(h.c, x.stream, bus.ServerToClient, nil)
+	x.respBody.start(h.c, x.stream, bus.ServerToClient, nil, x.target, x.began)
 	x.respBody.write(m.head, m.start)
 	m.head = nil
 	h.frame(m, bus.ServerToClient, x, http1.UntilClose, 0, t)

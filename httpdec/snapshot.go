@@ -238,6 +238,9 @@ func (b *body) snapshot(s *snapshot.State, c *conn) {
 		return
 	}
 	snapshot.Int(s, &b.length)
+	snapshot.Bytes(s, &b.target, maxText)
+	snapshot.Int(s, &b.began)
+	s.JSON(&b.kind)
 	s.Bool(&b.doubtful)
 	s.Bool(&b.stopped)
 	snapshot.Bytes(s, &b.lead, maxLead)
@@ -255,6 +258,8 @@ const (
 	contentNone uint8 = iota
 	contentEvents
 	contentEnvelopes
+	contentWhole
+	contentMultipart
 )
 
 func (b *body) contentSnapshot(s *snapshot.State) {
@@ -264,6 +269,10 @@ func (b *body) contentSnapshot(s *snapshot.State) {
 		kind = contentEvents
 	case *envelopes:
 		kind = contentEnvelopes
+	case *wholeContent:
+		kind = contentWhole
+	case *multipart:
+		kind = contentMultipart
 	}
 	snapshot.Int(s, &kind)
 	if s.Reading() {
@@ -272,7 +281,11 @@ func (b *body) contentSnapshot(s *snapshot.State) {
 		case contentEvents:
 			b.content = &eventStream{c: b.c, stream: b.stream}
 		case contentEnvelopes:
-			b.content = &envelopes{c: b.c, stream: b.stream, dir: b.dir}
+			b.content = &envelopes{body: b}
+		case contentWhole:
+			b.content = &wholeContent{body: b}
+		case contentMultipart:
+			b.content = &multipart{}
 		default:
 			s.Check(false)
 		}
@@ -377,6 +390,7 @@ func (x *stream2) snapshot(s *snapshot.State, c *conn) {
 	snapshot.Int(s, &x.stream)
 	snapshot.Int(s, &x.began)
 	snapshot.Bytes(s, &x.method, maxText)
+	snapshot.Bytes(s, &x.target, maxText)
 	snapshot.Bytes(s, &x.protocol, maxText)
 	s.Bool(&x.reqDone)
 	s.Bool(&x.respHead)

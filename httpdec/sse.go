@@ -44,6 +44,9 @@ func (s *eventStream) write(p []byte, t int64) {
 	}
 }
 
+// end drops an event that no empty line ends.
+func (s *eventStream) end(int64) *bus.Content { return nil }
+
 func (s *eventStream) keep(p []byte) {
 	n := min(len(p), MaxMessage+16-len(s.line))
 	s.line = append(s.line, p[:max(n, 0)]...)

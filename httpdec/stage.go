@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"clipper/bus"
+	"clipper/httpdec/grpcview"
 )
 
 // Limits that bound the memory of a connection against hostile peers.
@@ -24,10 +25,21 @@ type stage struct {
 	emit        func(*bus.Record)
 	out         bus.Record
 	frames      frameReader
+	schema      *grpcview.Schema
+}
+
+// Options of a decoder.
+type Options struct {
+	Schema *grpcview.Schema // shows messages of gRPC by name; nil: by number
 }
 
 // New returns a decoder without state.
-func New() bus.Stage { return &stage{conns: map[bus.ConnID]*conn{}} }
+func New() bus.Stage { return NewWith(Options{}) }
+
+// NewWith is New with options.
+func NewWith(o Options) bus.Stage {
+	return &stage{conns: map[bus.ConnID]*conn{}, schema: o.Schema}
+}
 
 func (s *stage) Takes() []bus.Layer { return []bus.Layer{bus.Plain} }
 func (s *stage) Gives() []bus.Layer { return []bus.Layer{bus.HTTP, bus.Body} }

@@ -12,6 +12,7 @@ type stream2 struct {
 	stream   uint64
 	began    int64 // first byte of the request
 	method   string
+	target   string
 	protocol string // :protocol of an extended CONNECT (RFC 8441)
 	ws       *webSocket
 	reqDone  bool
@@ -189,7 +190,8 @@ func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
 	}
 	e.Event.Request = &e.Request
 	c.event(&e.Event)
-	x.reqBody.start(c, x.stream, bus.ClientToServer, b.fields)
+	x.target = path
+	x.reqBody.start(c, x.stream, bus.ClientToServer, b.fields, path, b.start)
 	if b.cut {
 		x.reqBody.note(cutSection)
 	}
@@ -242,7 +244,7 @@ func (h *http2Conn) response(x *stream2, b *fieldBlock, t int64) {
 	h.c.event(&e.Event)
 	x.respHead = true
 	problem := x.respBody.problem
-	x.respBody.start(h.c, x.stream, bus.ServerToClient, b.fields)
+	x.respBody.start(h.c, x.stream, bus.ServerToClient, b.fields, x.target, x.began)
 	x.respBody.note(problem)
 	if b.cut {
 		x.respBody.note(cutSection)

@@ -57,6 +57,9 @@ func (e *Entry) request(x *exchange.Exchange) {
 	*r = Request{Cookies: []Cookie{}, Headers: []NameValue{}, QueryString: []NameValue{}, HeadersSize: -1, BodySize: -1}
 	if end := x.RequestEnd; end != nil {
 		e.problem("request: ", end.Problem)
+		if c := end.Content; c != nil && c.Kind == "graphql" {
+			e.GraphQL = &GraphQL{c.Operation, c.OperationType}
+		}
 		e.ReqTrailers = headersOrNil(end.Trailers)
 	}
 	if x.Request == nil {
@@ -115,11 +118,11 @@ func (e *Entry) problem(prefix, p string) {
 
 func (e *Entry) messages(x *exchange.Exchange) {
 	for _, m := range x.Messages {
-		h := Message{Type: "send", Time: float64(m.Time) / 1e9, Opcode: m.Opcode, Data: m.Text, Kind: m.Kind, Event: m.Event, ID: m.ID, Size: m.Size}
+		h := Message{Type: "send", Time: float64(m.Time) / 1e9, Opcode: m.Opcode, Data: m.Text, Kind: m.Kind, Event: m.Event, ID: m.ID, Schema: m.Type, Size: m.Size}
 		if m.Dir == bus.ServerToClient {
 			h.Type = "receive"
 		}
-		if len(m.Binary) > 0 {
+		if len(m.Binary) > 0 && m.Type == "" {
 			h.Data = base64.StdEncoding.EncodeToString(m.Binary)
 		}
 		e.Messages = append(e.Messages, h)

@@ -62,6 +62,7 @@ type Entry struct {
 	Error         string      `json:"_error,omitempty"`
 	ErrorCode     string      `json:"_errorCode,omitempty"`
 	Problems      []string    `json:"_problems,omitempty"` // what was not as it should be
+	GraphQL       *GraphQL    `json:"_graphql,omitempty"`
 	ResourceType  string      `json:"_resourceType,omitempty"`
 	Messages      []Message   `json:"_webSocketMessages,omitempty"` // as Chrome writes them; also SSE and gRPC
 	MessagesTotal uint64      `json:"_messagesTotal,omitempty"`     // when not all are listed
@@ -116,6 +117,7 @@ type Message struct {
 	Kind   string  `json:"_kind,omitempty"`
 	Event  string  `json:"_event,omitempty"`
 	ID     string  `json:"_id,omitempty"`
+	Schema string  `json:"_messageType,omitempty"` // gRPC: the name of its type; data is JSON then
 	Size   uint64  `json:"_size"`
 }
 
@@ -166,9 +168,24 @@ type Cookie struct {
 // PostData is a request body.
 type PostData struct {
 	MimeType string          `json:"mimeType"`
-	Params   []NameValue     `json:"params,omitempty"`
+	Params   []Param         `json:"params,omitempty"` // of a form
 	Text     json.RawMessage `json:"text"`
 	Encoding string          `json:"encoding,omitempty"` // "base64"
+}
+
+// Param is a field of a form. Large and binary values are only in the text.
+type Param struct {
+	Name        string `json:"name"`
+	Value       string `json:"value,omitempty"`
+	FileName    string `json:"fileName,omitempty"`
+	ContentType string `json:"contentType,omitempty"`
+	Size        uint64 `json:"_size,omitempty"` // of a part, in bytes
+}
+
+// GraphQL is what a request asks for.
+type GraphQL struct {
+	Operation string `json:"operation,omitempty"` // its name
+	Type      string `json:"type,omitempty"`      // "query", "mutation", "subscription"
 }
 
 // Content is a response body with its content coding undone.

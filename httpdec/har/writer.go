@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"clipper/bus"
 	"clipper/httpdec/exchange"
@@ -211,6 +212,9 @@ func (l *lineWriter) entry(w *bufio.Writer, x *exchange.Exchange) error {
 // maxForm is up to what size a form is also listed by its parameters.
 const maxForm = 256 << 10
 
+// maxValue is up to what size a part of a form is also a parameter's value.
+const maxValue = 4 << 10
+
 func (l *lineWriter) postData(e *Entry, x *exchange.Exchange) error {
 	p := e.Request.PostData
 	p.Text = json.RawMessage(`""`)
@@ -219,17 +223,34 @@ func (l *lineWriter) postData(e *Entry, x *exchange.Exchange) error {
 		return err
 	}
 	p.Text, p.Encoding = json.RawMessage(postMark), encoding
-	if encoding == "" && size <= maxForm && strings.HasPrefix(strings.ToLower(p.MimeType), "application/x-www-form-urlencoded") {
-		body, _, err := l.bodies.Body(x.Conn, x.Stream, bus.ClientToServer)
-		if err != nil {
-			return err
+	form := encoding == "" && strings.HasPrefix(strings.ToLower(p.MimeType), "application/x-www-form-urlencoded")
+	var parts []bus.Part
+	if end := x.RequestEnd; end != nil && end.Content != nil {
+		parts = end.Content.Parts
+	}
+	if size > maxForm || !form && parts == nil {
+		return nil
+	}
+	body, _, err := l.bodies.Body(x.Conn, x.Stream, bus.ClientToServer)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	if form {
+		for _, v := range pairs(string(b)) {
+			p.Params = append(p.Params, Param{Name: v.Name, Value: v.Value})
 		}
-		defer body.Close()
-		form, err := io.ReadAll(body)
-		if err != nil {
-			return err
+	}
+	for _, v := range parts {
+		f := Param{Name: v.Name, FileName: v.FileName, ContentType: v.ContentType, Size: v.Size}
+		if v.FileName == "" && v.Size <= maxValue && v.Offset+v.Size <= uint64(len(b)) && utf8.Valid(b[v.Offset:v.Offset+v.Size]) {
+			f.Value = string(b[v.Offset : v.Offset+v.Size])
 		}
-		p.Params = pairs(string(form))
+		p.Params = append(p.Params, f)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type reading struct {
 	choice   choice
 	quiet    bool
 	keyLogs  []string
+	protos   []string
 	show     bool   // in DevTools
 	devtools string // its address
 	title    string
@@ -40,6 +41,7 @@ func (g *reading) outputFlags(f *pflag.FlagSet) {
 // viewFlags are those of the terminal and DevTools.
 func (g *reading) viewFlags(f *pflag.FlagSet, devtools string) {
 	g.choice.expectFlags(f)
+	protoFlag(f, &g.protos)
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print no request lines and no summary")
 	f.StringVar(&g.devtools, "devtools", "", devtools)
 	f.Lookup("devtools").NoOptDefVal = defaultReadAddress
@@ -75,6 +77,10 @@ func (g *reading) run(ctx context.Context, path string) error {
 	if err := g.choice.compile(g.out.Packets); err != nil {
 		return err
 	}
+	h, err := decoderOptions(g.protos)
+	if err != nil {
+		return err
+	}
 	started := time.Now()
 	t := term.New(os.Stderr, g.quiet)
 	o := g.out
@@ -102,12 +108,12 @@ func (g *reading) run(ctx context.Context, path string) error {
 		return err
 	}
 	if !g.show {
-		return finish(read.Decode(bar, g.keyLogs, s.Process))
+		return finish(read.Decode(bar, g.keyLogs, h, s.Process))
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return serve(ctx, t, g.devtools, g.title, func(process func(*bus.Record)) error {
-		return finish(read.Decode(bar, g.keyLogs, func(r *bus.Record) error {
+		return finish(read.Decode(bar, g.keyLogs, h, func(r *bus.Record) error {
 			process(r)
 			return s.Process(r)
 		}))

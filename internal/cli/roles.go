@@ -7,7 +7,7 @@ import (
 	"clipper/bus"
 	"clipper/bus/natsbus"
 	"clipper/cdpgw"
-	"clipper/httpdec"
+	"clipper/httpdec/role"
 	"clipper/keyhook"
 	"clipper/reassembler"
 	"clipper/sandbox"
@@ -43,7 +43,7 @@ func Role(args []string) {
 	case "tlsdec":
 		natsbus.StageMain("tlsdec", func() bus.Stage { return tlsdec.New() })
 	case "httpdec":
-		natsbus.StageMain("httpdec", func() bus.Stage { return httpdec.New() })
+		role.Main()
 	default:
 		return
 	}

@@ -41,6 +41,7 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f.StringVar(&o.Creds, "creds", "", "with --nats: the credentials `FILE`")
 	f.StringVar(&o.KeysCreds, "keys-creds", "", "with --nats: the credentials `FILE` of another account, for the TLS secrets")
 	f.StringVar(&o.CA, "nats-ca", "", "with --nats: the authority of the server's certificate, a PEM `FILE`")
+	protoFlag(f, &o.Protos)
 	o.Programs = map[string]string{}
 	for _, role := range []string{"reassembler", "tlsdec", "httpdec", "cdpgw"} {
 		f.Func(role, "run the program `PATH` as "+role, func(path string) error {
@@ -132,6 +133,10 @@ func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 		return err
 	}
 	o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
+	var err error
+	if o.Schema, err = compileProtos(o.Protos); err != nil {
+		return err
+	}
 	started := time.Now()
 	if err := checkNATS(o); err != nil {
 		return err

@@ -19,16 +19,16 @@ import (
 
 // Decode runs the capture in through the decoders and hands every record that a
 // sink may want to out: HTTP, Body, Proc and, as they come, Keys. keyLogs are
-// read first. A damaged capture is decoded up to the damage, and the error says
+// read first; h are options of the decoder. A damaged capture is decoded up to the damage, and the error says
 // where that is.
-func Decode(in io.Reader, keyLogs []string, out func(*bus.Record) error) error {
+func Decode(in io.Reader, keyLogs []string, h httpdec.Options, out func(*bus.Record) error) error {
 	var failed error
 	sink := func(r *bus.Record) {
 		if failed == nil {
 			failed = out(r)
 		}
 	}
-	chain := bus.NewChain(sink, reassembler.New("file"), tlsdec.New(), httpdec.New())
+	chain := bus.NewChain(sink, reassembler.New("file"), tlsdec.New(), httpdec.NewWith(h))
 	secret := func(r *bus.Record) {
 		sink(r) // before the chain, which may use it at once
 		chain.Process(r)

@@ -33,6 +33,8 @@ type Options struct {
 	Publish    []string
 	Partitions int
 	Programs   map[string]string // role -> program that replaces it
+	Protos     []string          // files of --proto
+	Schema     []byte            // what grpcview.Compile made of them; nil: none
 
 	// NATS is the URL of a NATS server that carries the session instead of one of
 	// its own; Creds and KeysCreds are credentials files for it, of all layers but

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"clipper/bus/natsbus"
+	"clipper/httpdec/role"
 	"clipper/internal/recorded"
 	"clipper/internal/roles"
 	"clipper/internal/session"
@@ -45,6 +46,7 @@ type run struct {
 	health       health
 
 	access, keysAccess string // paths of the access files
+	schema             string // path of the schema of gRPC messages; "": none
 	natsURL            string
 	publish            []netd.Publish
 	keyLogs            []keyhook.KeyLogFile
@@ -200,6 +202,13 @@ func (r *run) prepare(ctx context.Context) error {
 		r.roles.Stderr = os.Stderr
 	}
 
+	if len(r.o.Schema) > 0 {
+		r.schema = s.Path("schema.binpb")
+		if err := os.WriteFile(r.schema, r.o.Schema, 0o600); err != nil {
+			return err
+		}
+	}
+
 	add, files, err := keyhook.Environment(s.Dir, os.Environ())
 	if err != nil {
 		return err
@@ -309,7 +318,7 @@ func (r *run) startDecoders() {
 	specs := []roles.Spec{
 		{Name: "reassembler", Access: r.access, Final: true},
 		{Name: "tlsdec", Access: r.keysAccess, Final: true},
-		{Name: "httpdec", Access: r.access, Final: true},
+		{Name: "httpdec", Access: r.access, Final: true, Options: role.Options{Schema: r.schema}},
 	}
 	if r.tools != nil {
 		specs = append(specs, r.tools.spec())

@@ -2,9 +2,6 @@
 // bus.HTTP and bus.Body out.
 package main
 
-import (
-	"clipper/bus/natsbus"
-	"clipper/httpdec"
-)
+import "clipper/httpdec/role"
 
-func main() { natsbus.StageMain("httpdec", httpdec.New) }
+func main() { role.Main() }

@@ -17,6 +17,8 @@ const (
 	MaxText  = 16 << 10 // bytes
 	MaxDepth = 16       // messages inside each other
 	maxHex   = 256      // bytes of one value that is neither text nor a message
+
+	maxPacked = 64 // numbers of a list
 )
 
 // Text renders a message, one field a line: its number and its value. Values
@@ -79,11 +81,35 @@ func writeBytes(w *strings.Builder, b []byte, depth int) {
 		w.WriteString("}\n")
 		return
 	}
+	if list, ok := packed(b); ok {
+		fmt.Fprintf(w, ": %s  # packed, or hex %x\n", list, b[:min(len(b), maxHex)])
+		return
+	}
 	if len(b) > maxHex {
 		fmt.Fprintf(w, ": hex %x… (%d bytes)\n", b[:maxHex], len(b))
 		return
 	}
 	fmt.Fprintf(w, ": hex %x\n", b)
+}
+
+// packed shows b as a list of packed numbers (varints), if it can be one.
+func packed(b []byte) (list string, ok bool) {
+	var w strings.Builder
+	n := 0
+	for len(b) > 0 {
+		v, k := binary.Uvarint(b)
+		if k <= 0 || k > 1 && b[k-1] == 0 { // not the shortest form: no encoder writes it
+			return "", false
+		}
+		if n++; n <= maxPacked {
+			fmt.Fprintf(&w, " %d", v)
+		}
+		b = b[k:]
+	}
+	if n > maxPacked {
+		fmt.Fprintf(&w, " … (%d numbers)", n)
+	}
+	return "[" + strings.TrimPrefix(w.String(), " ") + "]", n > 1
 }
 
 func isText(b []byte) bool {

@@ -11,6 +11,7 @@ func TestText(t *testing.T) {
 		{"\x0a\x05hello\x10\x96\x01", "1: \"hello\"\n2: 150\n"},
 		{"\x1a\x03\x08\x96\x01", "3 {\n  1: 150\n}\n"},
 		{"\x1a\x02\xff\xfe", "3: hex fffe\n"},
+		{"\x22\x04\x01\x96\x01\x02", "4: [1 150 2]  # packed, or hex 01960102\n"},
 		{"\x25\x00\x00\x80\x3f", "4: 1  # or 0x3f800000\n"},
 		{"\x29\x00\x00\x00\x00\x00\x00\xf8\x3f", "5: 1.5  # or 0x3ff8000000000000\n"},
 		{"\x00\x01", ""},
