@@ -71,7 +71,7 @@ func New(o Options) (*Gateway, error) {
 	}, func(p *translate.Process) { g.processes = append(g.processes, p) })
 	g.server = &http.Server{
 		Handler: g, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: log.New(discard{}, "", 0),
+		ErrorLog: log.New(discard{}, "", 0), ConnContext: withPeer,
 	}
 	go g.server.Serve(ln)
 	go g.expire()

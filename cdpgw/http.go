@@ -15,7 +15,11 @@ import (
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
-	if why := refuse(r); why != "" {
+	why := refusedPeer(r)
+	if why == "" {
+		why = refuse(r)
+	}
+	if why != "" {
 		http.Error(w, "Clipper refuses this request: "+why, http.StatusForbidden)
 		return
 	}

@@ -3,6 +3,7 @@ package integration
 import (
 	"flag"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -126,4 +127,33 @@ func TestDevToolsOfDemo(t *testing.T) {
 		t.Errorf("%v\n%s", err, errs.String())
 	}
 	nothingLeft(t, result{dir: cmd.Dir})
+}
+
+// TestOpen opens the page with the user's browser, which runs as the user and
+// outside of the command's network.
+func TestOpen(t *testing.T) {
+	w := plainUser(t)
+	cmd := w.command(t, clipper(t), "up", "--open", "--", "sh", "-c", "until [ -s page ]; do sleep 0.05; done")
+	browser := filepath.Join(cmd.Dir, "my-browser")
+	writeFile(t, browser, "#!/bin/sh\nid -u >uid\nreadlink /proc/self/ns/net >net\ncurl -sL \"$1\" >part\nmv part page\n")
+	if err := os.Chmod(browser, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Env = append(cmd.Env, "BROWSER="+browser)
+	if r := finish(t, cmd); r.code != 0 {
+		t.Fatalf("%+v", r)
+	}
+	uid := os.Getuid()
+	if c := cmd.SysProcAttr.Credential; c != nil {
+		uid = int(c.Uid)
+	}
+	net, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{"uid": fmt.Sprint(uid), "net": net, "page": "<title>Clipper"} {
+		if got := string(readFile(t, filepath.Join(cmd.Dir, file))); !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", file, got, want)
+		}
+	}
 }

@@ -32,6 +32,7 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f.StringVar(&o.KeyLog, "keylog", "", "write the TLS secrets to `FILE` in the format of SSLKEYLOGFILE")
 	f.StringVar(&o.Address, "devtools", "", "serve DevTools at `HOST:PORT` (default: 127.0.0.1:9229, or another port if that is taken)")
 	f.Bool("no-devtools", false, "serve no DevTools")
+	f.BoolVar(&o.Open, "open", false, "open DevTools in the browser: $BROWSER, or what xdg-open takes")
 	f.BoolVar(&o.WaitAll, "wait-all", false, "when the command ends, wait for the processes that it left running")
 	f.BoolVar(&o.KillAll, "kill-all", false, "when the command ends, kill what it left running (it gets a PID namespace of its own)")
 	f.BoolVar(&o.Stay, "stay", false, "keep DevTools up after the command ended, until Ctrl-C")

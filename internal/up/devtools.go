@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"clipper/cdpgw"
+	"clipper/internal/browser"
 	"clipper/internal/roles"
 )
 
@@ -91,6 +92,18 @@ func (d *devTools) url() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.last.URL
+}
+
+// openBrowser shows DevTools if that is wanted. That it can't is no reason not to
+// go on: the address is on the terminal.
+func (r *run) openBrowser() {
+	if !r.o.Open {
+		return
+	}
+	say := func(err error) { r.term.Say("%v", err) }
+	if err := browser.Open(r.tools.url(), say); err != nil {
+		say(err)
+	}
 }
 
 // clients is how many DevTools are attached now.

@@ -40,6 +40,8 @@ type Options struct {
 	// its own; Creds and KeysCreds are credentials files for it, of all layers but
 	// the secrets and of these, and CA is the authority of its certificate.
 	NATS, Creds, KeysCreds, CA string
+	// Open opens DevTools in the user's browser.
+	Open bool
 
 	// WaitAll waits for what the command leaves running; KillAll kills it.
 	WaitAll, KillAll bool

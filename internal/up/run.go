@@ -110,6 +110,7 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 	}
 	if r.tools != nil {
 		r.term.Say("DevTools: %s", r.tools.url())
+		r.openBrowser()
 	}
 	if err := r.sandbox.Release(); err != nil {
 		return 0, err
