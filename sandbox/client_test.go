@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +31,6 @@ func client(args []string) int {
 		err = download(args[1])
 	case "parallel":
 		err = parallel(args[1], args[2])
-	case "latency":
-		err = latency(args[1])
 	case "udp":
 		err = udpEcho(args[1], args[2])
 	case "udp-refused":
@@ -50,8 +47,6 @@ func client(args []string) int {
 		err = halfClose(args[1])
 	case "data-then-reset":
 		err = dataThenReset(args[1])
-	case "echo-server":
-		err = echoServer(args[1])
 	case "serve":
 		err = serveOnce(args[1])
 	default:
@@ -165,49 +160,6 @@ func parallel(addr, count string) error {
 	wg.Wait()
 	close(errs)
 	return <-errs
-}
-
-// latency prints the medians of a round trip and of a connection with one, in µs.
-func latency(addr string) error {
-	median := func(n int, f func() error) (float64, error) {
-		d := make([]float64, n)
-		for i := range d {
-			t := time.Now()
-			if err := f(); err != nil {
-				return 0, err
-			}
-			d[i] = float64(time.Since(t).Nanoseconds()) / 1e3
-		}
-		slices.Sort(d)
-		return d[n/2], nil
-	}
-	b := make([]byte, 1)
-	trip := func(c net.Conn) error {
-		if _, err := c.Write(b); err != nil {
-			return err
-		}
-		_, err := io.ReadFull(c, b)
-		return err
-	}
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	rtt, err := median(3000, func() error { return trip(c) })
-	if err != nil {
-		return err
-	}
-	connect, err := median(1000, func() error {
-		c, err := net.Dial("tcp", addr)
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		return trip(c)
-	})
-	fmt.Printf("%.1f %.1f\n", rtt, connect)
-	return err
 }
 
 func udpEcho(addr, size string) error {
@@ -346,23 +298,6 @@ func dataThenReset(addr string) error {
 }
 
 // echoServer echoes for ever.
-func echoServer(addr string) error {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return err
-	}
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go func() {
-			io.Copy(c, c)
-			c.Close()
-		}()
-	}
-}
-
 // serveOnce answers one connection with the address that it came from.
 func serveOnce(addr string) error {
 	l, err := net.Listen("tcp", addr)

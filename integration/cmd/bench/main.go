@@ -3,6 +3,7 @@
 //
 //	bench -clipper bin/clipper load     10,000 HTTPS requests over 50 connections
 //	bench -clipper bin/clipper startup  `clipper up -- true` against `true`
+//	bench -clipper bin/clipper net      the network against slirp4netns and pasta
 package main
 
 import (
@@ -23,6 +24,7 @@ import (
 func main() {
 	bin := flag.String("clipper", "bin/clipper", "the clipper binary")
 	client := flag.String("goclient", "bin/goclient", "the test client")
+	sandbox := flag.String("sandbox", "bin/sandbox.test", "the test binary of the module sandbox")
 	n := flag.Int("n", 10000, "requests")
 	c := flag.Int("c", 50, "connections")
 	flag.Parse()
@@ -32,8 +34,15 @@ func main() {
 		err = load(*bin, *client, *n, *c)
 	case "startup":
 		err = startup(*bin, 15)
+	case "net":
+		err = network(*bin, *sandbox, 2)
+	case "latency": // what net runs inside
+		err = latency(flag.Arg(1))
+	case "hold":
+		n, _ := strconv.Atoi(flag.Arg(2))
+		err = hold(flag.Arg(1), n)
 	default:
-		err = fmt.Errorf("usage: bench [flags] load | startup")
+		err = fmt.Errorf("usage: bench [flags] load | startup | net")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
