@@ -20,14 +20,15 @@ const (
 // dump is the bytes of a connection in hex and text, in the order of the
 // capture; "" where they can't be had.
 func (g *Gateway) dump(ctx context.Context, conn bus.ConnID) string {
-	if g.o.Plain == nil {
-		return ""
+	plain := g.o.Plain
+	if plain == nil {
+		plain = g.plain.read
 	}
 	ctx, cancel := context.WithTimeout(ctx, dumpWait)
 	defer cancel()
 	var b strings.Builder
 	shown := 0
-	err := g.o.Plain(ctx, conn, func(r *bus.Record) bool {
+	err := plain(ctx, conn, func(r *bus.Record) bool {
 		switch r.Type {
 		case bus.Data:
 			p := r.Payload[:min(len(r.Payload), maxDump-shown)]

@@ -25,6 +25,7 @@ type Gateway struct {
 	file   *spill.File
 	log    *eventlog.Log
 	bodies *bodies.Store
+	plain  plainStore
 
 	mu        sync.Mutex // of the translator and what it announces
 	translate *translate.Translator
@@ -111,11 +112,15 @@ func Serve(ctx context.Context, o Options, feed func(process func(*bus.Record)) 
 	}
 }
 
-// Process takes one record of the layers HTTP, Body or Proc; others are
-// ignored. It keeps neither the record nor its payload. Any goroutine may call
+// Process takes one record of the layers HTTP, Body or Proc, and of Plain unless
+// Options has its own way to that; others are ignored. It keeps neither the record nor its payload. Any goroutine may call
 // it. What it can't read, it ignores: the writer of the layer answers for that.
 func (g *Gateway) Process(r *bus.Record) {
 	switch r.Layer {
+	case bus.Plain:
+		if g.o.Plain == nil {
+			g.plain.add(r)
+		}
 	case bus.Body:
 		if r.Type == bus.BodyBytes {
 			g.bodies.Add(bodies.Key{Conn: r.Conn, Stream: r.Stream, Dir: r.Dir}, r.Offset, r.Payload)
@@ -156,6 +161,9 @@ func (g *Gateway) http(e *bus.Event) {
 		g.bodies.Announce(key, e.Data.Offset+e.Data.Decoded)
 	case e.Type == bus.EventEnd && e.End != nil && e.End.Decoded > 0:
 		g.bodies.Announce(key, e.End.Decoded)
+	}
+	if e.Type == bus.EventRequest && g.o.Plain == nil {
+		g.plain.isHTTP(e.Conn)
 	}
 	g.mu.Lock()
 	g.translate.HTTP(e, time.Now())

@@ -48,8 +48,9 @@ type Options struct {
 	BodyDisk   int64 `json:"bodyDisk,omitempty"`
 
 	// Plain, in the same process, reads what is stored of a connection on the
-	// layer Plain, in order, until each returns false. With it the rows of
-	// connections that are not HTTP show their bytes. The role has its own.
+	// layer Plain, in order, until each returns false, so that the rows of
+	// connections that are not HTTP show their bytes. Nil: Process gets the layer.
+	// The role has its own.
 	Plain func(ctx context.Context, conn bus.ConnID, each func(*bus.Record) bool) error `json:"-"`
 
 	// Conditions, in the same process, puts what DevTools asks of the app's network

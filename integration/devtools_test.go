@@ -1,10 +1,13 @@
 package integration
 
 import (
+	"bufio"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -147,13 +150,56 @@ func TestOpen(t *testing.T) {
 	if c := cmd.SysProcAttr.Credential; c != nil {
 		uid = int(c.Uid)
 	}
-	net, err := os.Readlink("/proc/self/ns/net")
+	namespace, err := os.Readlink("/proc/self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{"uid": fmt.Sprint(uid), "net": net, "page": "<title>Clipper"} {
+	for file, want := range map[string]string{"uid": fmt.Sprint(uid), "net": namespace, "page": "<title>Clipper"} {
 		if got := string(readFile(t, filepath.Join(cmd.Dir, file))); !strings.Contains(got, want) {
 			t.Errorf("%s: %q, want %q", file, got, want)
 		}
+	}
+}
+
+// TestDevToolsOfOtherProtocol looks at a recorded connection that is not HTTP:
+// its row shows the bytes.
+func TestDevToolsOfOtherProtocol(t *testing.T) {
+	b := browser.Start(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			fmt.Fprint(c, "+OK ready\r\n")
+			bufio.NewReader(c).ReadString('\n')
+			fmt.Fprint(c, "+OK bye\r\n")
+			c.Close()
+		}
+	}()
+	w := plainUser(t)
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	r := run(t, w, "up", "--no-devtools", "-w", "packets.pcapng", "--", "sh", "-c", "printf 'USER ada\\r\\n' | nc -N 127.0.0.1 "+port)
+	r.wants(t, 0)
+	cmd := w.command(t, clipper(t), "read", "--devtools", filepath.Join(r.dir, "packets.pcapng"))
+	var errs syncBuffer
+	cmd.Stderr = &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	address := regexp.MustCompile(`http://\S+`)
+	eventually(t, "DevTools is served", func() bool { return address.MatchString(errs.String()) })
+	b.Open(address.FindString(errs.String()))
+	b.Rows(1)
+	b.Item("127.0.0.1:"+port, "Response", "not HTTP", "+OK ready", "USER ada", "client to server", "+OK bye")
+	b.Screenshot(shot(t, "bytes.png"))
+	if strings.Contains(b.Text("clipperTest.body()"), "No throttling") {
+		t.Error("a recording can be throttled")
 	}
 }

@@ -108,7 +108,7 @@ func (g *reading) run(ctx context.Context, path string) error {
 		return err
 	}
 	if !g.show {
-		return finish(read.Decode(bar, g.keyLogs, h, s.Process))
+		return finish(read.Decode(bar, g.keyLogs, h, s.Process, nil))
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -116,7 +116,7 @@ func (g *reading) run(ctx context.Context, path string) error {
 		return finish(read.Decode(bar, g.keyLogs, h, func(r *bus.Record) error {
 			process(r)
 			return s.Process(r)
-		}))
+		}, process))
 	})
 }
 

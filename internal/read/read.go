@@ -19,16 +19,17 @@ import (
 
 // Decode runs the capture in through the decoders and hands every record that a
 // sink may want to out: HTTP, Body, Proc and, as they come, Keys. keyLogs are
-// read first; h are options of the decoder. A damaged capture is decoded up to the damage, and the error says
-// where that is.
-func Decode(in io.Reader, keyLogs []string, h httpdec.Options, out func(*bus.Record) error) error {
+// read first; h are options of the decoder; plain, if not nil, gets the layer
+// Plain. A damaged capture is decoded up to the damage, and the error says where
+// that is.
+func Decode(in io.Reader, keyLogs []string, h httpdec.Options, out func(*bus.Record) error, plain func(*bus.Record)) error {
 	var failed error
 	sink := func(r *bus.Record) {
 		if failed == nil {
 			failed = out(r)
 		}
 	}
-	chain := bus.NewChain(sink, reassembler.New("file"), tlsdec.New(), httpdec.NewWith(h))
+	chain := bus.NewChain(sink, reassembler.New("file"), tlsdec.New(), tee{httpdec.NewWith(h), plain})
 	secret := func(r *bus.Record) {
 		sink(r) // before the chain, which may use it at once
 		chain.Process(r)
@@ -65,6 +66,19 @@ func Decode(in io.Reader, keyLogs []string, h httpdec.Options, out func(*bus.Rec
 		err = nil
 	}
 	return errors.Join(failed, err)
+}
+
+// tee shows somebody else what a stage takes.
+type tee struct {
+	bus.Stage
+	see func(*bus.Record) // nil: nobody
+}
+
+func (t tee) Process(r *bus.Record, emit func(*bus.Record)) {
+	if t.see != nil && r.Layer == bus.Plain {
+		t.see(r)
+	}
+	t.Stage.Process(r, emit)
 }
 
 func readKeyLog(path string, emit func(*bus.Record)) error {
