@@ -104,7 +104,9 @@ func (c *conn) step(r *bus.Record) (st status, consumed bool) {
 		}
 		return c.resume(), true
 	case bus.Reset:
-		c.flushUndecided()
+		if c.tls == nil { // else an answer may still be on its way
+			c.flushUndecided()
+		}
 	case bus.End:
 		c.alone()
 		if c.resume() == needSecret {

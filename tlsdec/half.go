@@ -139,7 +139,11 @@ func (h *half) take(r *bus.Record, n int) {
 // fin forwards the end of a direction.
 func (c *conn) fin(h *half, r *bus.Record) {
 	if h.mode == modeClear {
-		c.flushUndecided()
+		if c.tls == nil {
+			c.flushUndecided()
+		} else { // the other direction may be an answer to the ClientHello
+			c.flushHalf(h)
+		}
 		c.forward(r)
 		h.closed = true
 		return
