@@ -210,6 +210,7 @@ func FuzzDecoder(f *testing.F) {
 		payload, _ := json.Marshal(bus.ConnOpen{Partial: script[0]&0x80 != 0})
 		fd.tcp(bus.Record{Layer: bus.TCP, Type: bus.Open, Conn: 1, Payload: payload})
 		var off [2]uint64
+		var closed [2]bool
 		changed := false
 		secrets := tr.secrets
 		now := int64(0)
@@ -218,6 +219,9 @@ func FuzzDecoder(f *testing.F) {
 			script = script[2:]
 			now += 1e8
 			d := bus.Dir(op & 1)
+			if closed[d] && op%16/2 != 1 { // nothing follows a Fin
+				continue
+			}
 			r := bus.Record{Layer: bus.TCP, Type: bus.Data, Conn: 1, Dir: d, Offset: off[d], Time: now}
 			switch op % 16 / 2 {
 			case 0, 5, 6: // real bytes
@@ -238,7 +242,7 @@ func FuzzDecoder(f *testing.F) {
 				r.Type, r.Aux = bus.Gap, uint32(n)
 				changed = true
 			case 4:
-				r.Type, n = bus.Fin, 0
+				r.Type, n, closed[d] = bus.Fin, 0, true
 			case 7:
 				r.Type, n = bus.Reset, 0
 			}
