@@ -73,6 +73,9 @@ func (g *Gateway) page(w http.ResponseWriter, r *http.Request, name string) {
 			return
 		}
 		name = "clipper.html"
+	case "certificates":
+		g.certificatesPage(w, r)
+		return
 	case "alive":
 		w.WriteHeader(http.StatusNoContent)
 		return

@@ -15,6 +15,7 @@ func readAll(r *http.Response) string {
 
 func TestPolicy(t *testing.T) {
 	g := start(t, Options{Discovery: true})
+	play(t, g, "h2-get")
 	own := "http://" + g.host()
 	for _, c := range []struct {
 		name, path, host string
@@ -51,6 +52,9 @@ func TestPolicy(t *testing.T) {
 		{"unknown kind", "/devtools/worker/" + secret, "", nil, 404},
 		{"target that is no number", "/devtools/page/" + secret + "-pid-x", "", nil, 404},
 		{"socket without upgrade", "/devtools/page/" + secret, "", nil, 400},
+		{"certificates", "/" + secret + "/certificates?origin=https://api.example.test", "", nil, 200},
+		{"certificates of nobody", "/" + secret + "/certificates?origin=x", "", nil, 404},
+		{"certificates without secret", "/certificates?origin=https://api.example.test", "", nil, 404},
 		{"page", "/" + secret + "/?ws=x", "", nil, 200},
 		{"icon", "/favicon.ico", "", nil, 200},
 		{"trailing slash", "/json/version/", "", nil, 200},

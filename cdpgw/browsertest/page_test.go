@@ -133,3 +133,20 @@ func TestBundledFrontend(t *testing.T) {
 	}
 	b.shot("bundled")
 }
+
+// The certificate chain of a connection can be looked at.
+func TestCertificates(t *testing.T) {
+	g := gateway(t, "h2-get")
+	b := chromium(t)
+	b.open(g.Status().URL, 2)
+	b.Item("users?page=1", "Headers", "Show the chain")
+	b.must(`clipperTest.follow('Show the chain')`)
+	b.must(`clipperTest.body().includes('BEGIN CERTIFICATE')`)
+	body := b.Text(`clipperTest.body()`)
+	for _, want := range []string{"Certificate 1 of 1", "subject CN=api.example.test", "*.example.test", "ECDSA P-256", "valid to 2036"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q in %s", want, body)
+		}
+	}
+	b.shot("certificates")
+}

@@ -74,6 +74,7 @@ const patches = [
   // referrer policy of a page.
   ['panels/network/RequestHeadersView.ts', /\$\{input\.request\.referrerPolicy\(\)\?[\s\S]*?Lit\.nothing\}/, '${connectionRows(input)}'],
   ['panels/network/RequestHeadersView.ts', /$/, `
+declare const clipper: {showText(id: string, answer: Promise<Response>): void};
 function connectionRows(input: ViewInput): Lit.LitTemplate {
   const request = input.request, tls = request.securityDetails();
   const rows: string[][] = [];
@@ -87,7 +88,9 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
   if (tls) {
     rows.push(['TLS', [tls.protocol, tls.keyExchangeGroup || tls.keyExchange, tls.cipher, tls.mac].filter(Boolean).join(', '), 'tls']);
     if (tls.issuer) {
-      rows.push(['Certificate', tls.subjectName + ', issued by ' + tls.issuer + ', valid from ' + day(tls.validFrom) + ' to ' + day(tls.validTo), 'certificate']);
+      const show = (): void => clipper.showText('clipper-certificates', fetch('certificates?origin=' + encodeURIComponent(request.parsedURL.securityOrigin())));
+      rows.push(['Certificate', html\`\${tls.subjectName}, issued by \${tls.issuer}, valid from \${day(tls.validFrom)} to \${day(tls.validTo)}
+          <button class="devtools-link" style="border: none; background: none; padding: 0; font: inherit" @click=\${show}>Show the chain</button>\` as unknown as string, 'certificate']);
       rows.push(['Certificate names', tls.sanList.join(', '), 'certificate-names']);
     }
   }

@@ -39,16 +39,28 @@ registry.reveal = async (revealable: unknown, omitFocus: boolean): Promise<void>
     return await reveal(revealable, omitFocus);
   }
   const content = await revealable.uiSourceCode.requestContentData();
+  showText('clipper-process', 'text' in content ? content.text : content.error ?? '');
+};
+
+// showText shows a text in a dialog.
+function showText(id: string, value: string): void {
   const text = document.createElement('pre');
-  text.className = 'clipper-process';
+  text.className = id;
   text.style.cssText = 'margin: 0; padding: 16px 40px 16px 16px; user-select: text; white-space: pre-wrap; overflow: auto; max-height: 70vh; max-width: 80vw';
-  text.textContent = 'text' in content ? content.text : content.error;
-  const dialog = new UI.Dialog.Dialog('clipper-process');
+  text.textContent = value;
+  const dialog = new UI.Dialog.Dialog(id);
   dialog.contentElement.appendChild(text);
   dialog.addCloseButton();
   dialog.setSizeBehavior(UI.GlassPane.SizeBehavior.MEASURE_CONTENT);
   dialog.show();
-};
+}
+
+// For the views of upstream that show more than it does.
+Object.assign(globalThis, {
+  clipper: {
+    showText: (id: string, answer: Promise<Response>) => void answer.then(r => r.text()).then(text => showText(id, text), error => showText(id, String(error))),
+  },
+});
 
 // A gateway that went away (killed and started again) comes back on the same
 // port with the whole history: reload as soon as it answers.

@@ -12,8 +12,11 @@ import (
 func verdictNote(c *conn, v *bus.Verdict) string {
 	var b strings.Builder
 	what := "Clipper can't show what was said on this connection."
-	if v.Code == bus.VerdictHandshake {
+	switch v.Code {
+	case bus.VerdictHandshake:
 		what = "Nothing was said on this connection."
+	case bus.VerdictNotHTTP:
+		what = "What was said on this connection is not HTTP."
 	}
 	fmt.Fprintf(&b, "%s\n\nWhy:   %s (%s)\n", what, v.Reason, v.Code)
 	if v.Help != "" {
