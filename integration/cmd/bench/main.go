@@ -208,30 +208,53 @@ func count(har string) (int, error) {
 	return len(h.Log.Entries), err
 }
 
-// startup compares the medians of n runs each, taken in turns.
+// startup compares the medians of n runs each, taken in turns. The command is
+// date, which tells when it ran: what comes before it delays the app, what comes
+// after delays only who waits for Clipper.
 func startup(bin string, n int) error {
 	dir, err := os.MkdirTemp("", "clipper-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	commands := map[string][]string{"true": {"true"}, "up --no-devtools": {bin, "up", "-q", "--no-devtools", "--", "true"}, "up": {bin, "up", "-q", "--", "true"}}
-	times := map[string][]time.Duration{}
+	names := []string{"date", "up --no-devtools", "up"}
+	prefixes := [][]string{nil, {bin, "up", "-q", "--no-devtools", "--"}, {bin, "up", "-q", "--"}}
+	parts := []string{"before", "after", "in all"}
+	times := make([][3][]time.Duration, len(names))
 	for range n {
-		for name, argv := range commands {
+		for i, prefix := range prefixes {
+			argv := append(slices.Clone(prefix), "date", "+%s%N")
 			cmd := exec.Command(argv[0], argv[1:]...)
 			cmd.Env = append(os.Environ(), "CLIPPER_DIR="+filepath.Join(dir, "sessions"))
 			start := time.Now()
-			if err := cmd.Run(); err != nil {
+			out, err := cmd.Output()
+			end := time.Now()
+			if err != nil {
 				return fmt.Errorf("%v: %w", argv, err)
 			}
-			times[name] = append(times[name], time.Since(start))
+			ns, err := strconv.ParseInt(strings.TrimSpace(string(out)), 10, 64)
+			if err != nil {
+				return err
+			}
+			ran := time.Unix(0, ns)
+			for k, d := range []time.Duration{ran.Sub(start), end.Sub(ran), end.Sub(start)} {
+				times[i][k] = append(times[i][k], d)
+			}
 		}
 	}
-	for _, name := range []string{"true", "up --no-devtools", "up"} {
-		t := times[name]
-		slices.Sort(t)
-		fmt.Printf("%-18s min %6.1f ms  median %6.1f ms\n", name, ms(t[0]), ms(t[len(t)/2]))
+	fmt.Printf("%-18s", "ms, median (min)")
+	for _, part := range parts {
+		fmt.Printf("%20s", part)
+	}
+	fmt.Println()
+	for i, name := range names {
+		fmt.Printf("%-18s", name)
+		for k := range parts {
+			slices.Sort(times[i][k])
+			t := times[i][k]
+			fmt.Printf("%11.1f (%6.1f)", ms(t[n/2]), ms(t[0]))
+		}
+		fmt.Println()
 	}
 	return nil
 }
