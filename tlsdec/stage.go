@@ -149,16 +149,18 @@ func (d *decoder) secret(r *bus.Record) {
 	}
 }
 
-// enforceLimits gives up the oldest connections that hold something back.
+// enforceLimits gives up the oldest connections that hold something back. To look
+// for them costs time, so it makes room for more than what came.
 func (d *decoder) enforceLimits() {
 	if d.held <= d.limits.Total {
 		return
 	}
+	enough := d.limits.Total - d.limits.Total/8
 	d.forEach(func(c *conn) bool {
 		if c.holds() > 0 {
 			c.giveUp()
 		}
-		return d.held > d.limits.Total
+		return d.held > enough
 	})
 }
 

@@ -63,8 +63,9 @@ func (s *Sink) release(all bool) {
 	}
 }
 
-// live says that process events may still come.
-func (s *Sink) live() bool { return s.procEnds < bus.ProcWriters }
+// live says that process events may come later than what they concern: not so in
+// a file.
+func (s *Sink) live() bool { return s.o.Live && s.procEnds < bus.ProcWriters }
 
 func (w waiting) parts() (*bus.Connection, *exchange.Process) {
 	if w.verdict != nil {

@@ -24,14 +24,14 @@ import (
 
 // Options say what to make. An empty name makes nothing.
 type Options struct {
-	HAR    string // file
-	JSON   string // file, "-" is standard output
-	KeyLog string // file
-	// Packets is a pcapng file of the frames, secrets and processes. Live says that
-	// the frames come from the capture in the sandbox.
-	Packets string
-	Live    bool
-	// Keep is another such file, of KeepMax bytes at most; 0 is no limit.
+	HAR     string // file
+	JSON    string // file, "-" is standard output
+	KeyLog  string // file
+	Packets string // pcapng file of the frames, secrets and processes
+	// Live says that the records come from a session that runs, each layer by a
+	// stream of its own, not from a file.
+	Live bool
+	// Keep is another file as Packets, of KeepMax bytes at most; 0 is no limit.
 	Keep    string
 	KeepMax int64
 	Dir     string // for the spool of bodies

@@ -61,7 +61,7 @@ func TestLateParts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			file := filepath.Join(dir, "out.json")
-			s, err := New(Options{JSON: file, HAR: filepath.Join(dir, "out.har"), Dir: dir})
+			s, err := New(Options{JSON: file, HAR: filepath.Join(dir, "out.har"), Live: true, Dir: dir})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -95,7 +95,7 @@ func TestLateParts(t *testing.T) {
 func TestUnknownProcess(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "out.json")
-	s, err := New(Options{JSON: file, Dir: dir})
+	s, err := New(Options{JSON: file, Live: true, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}

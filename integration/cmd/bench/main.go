@@ -4,6 +4,8 @@
 //	bench -clipper bin/clipper load     10,000 HTTPS requests over 50 connections
 //	bench -clipper bin/clipper startup  `clipper up -- true` against `true`
 //	bench -clipper bin/clipper net      the network against slirp4netns and pasta
+//	bench -clipper bin/clipper decode   `clipper read` against tshark on the same files
+//	bench -clipper bin/clipper memory   `clipper read` of a large capture from a pipe
 package main
 
 import (
@@ -27,11 +29,20 @@ func main() {
 	sandbox := flag.String("sandbox", "bin/sandbox.test", "the test binary of the module sandbox")
 	n := flag.Int("n", 10000, "requests")
 	c := flag.Int("c", 50, "connections")
+	captures := flag.String("captures", "bin/captures", "directory of the captures of decode, which are made once")
+	requests := flag.Int("requests", 100000, "of the captures of decode with small requests")
+	bulk := flag.Int("bulk", 400, "MB of the bulk capture of decode")
+	size := flag.Float64("gib", 4, "GiB of the capture of memory")
+	conns := flag.Int("conns", 10000, "its connections")
 	flag.Parse()
 	var err error
 	switch flag.Arg(0) {
 	case "load":
 		err = load(*bin, *client, *n, *c)
+	case "decode":
+		err = decode(*bin, *client, *captures, *requests, *bulk)
+	case "memory":
+		err = readMemory(*bin, int64(*size*(1<<30)), *conns)
 	case "startup":
 		err = startup(*bin, 15)
 	case "net":
@@ -42,7 +53,7 @@ func main() {
 		n, _ := strconv.Atoi(flag.Arg(2))
 		err = hold(flag.Arg(1), n)
 	default:
-		err = fmt.Errorf("usage: bench [flags] load | startup | net")
+		err = fmt.Errorf("usage: bench [flags] load | startup | net | decode | memory")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
