@@ -9,7 +9,7 @@ type ProcType string
 const (
 	ProcExec   ProcType = "exec"   // Exe, Argv, Cwd, Parent
 	ProcExit   ProcType = "exit"   //
-	ProcHook   ProcType = "hook"   // Library, Mechanism, State, Reason
+	ProcHook   ProcType = "hook"   // Library, Mechanism, State, Reason, Help
 	ProcSocket ProcType = "socket" // Transport, Local, Remote: PID opened this connection
 	// ProcBlocked: Transport, Local, Remote: this connection was refused or cut
 	// because DevTools blocks its host.
@@ -37,6 +37,7 @@ type ProcEvent struct {
 	Mechanism string         `json:"mechanism,omitempty"`
 	State     string         `json:"state,omitempty"`
 	Reason    string         `json:"reason,omitempty"`
+	Help      string         `json:"help,omitempty"` // what would make the library's connections readable
 	Transport string         `json:"transport,omitempty"`
 	Local     netip.AddrPort `json:"local,omitzero"`
 	Remote    netip.AddrPort `json:"remote,omitzero"`

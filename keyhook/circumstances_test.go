@@ -9,8 +9,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
+
+// hostPort splits a URL for programs that want it so.
+func hostPort(url string) (string, string) {
+	host, port, _ := strings.Cut(strings.Trim(strings.TrimPrefix(url, "https://"), "/"), ":")
+	return host, port
+}
 
 // TestCircumstances runs programs that start, load or live in unusual ways.
 func TestCircumstances(t *testing.T) {
@@ -30,6 +37,57 @@ func TestCircumstances(t *testing.T) {
 		run(t, 1, append([]string{b.cc(t, "memfdexec"), b.build(t, "goclient", "go-memfd")}, srv.URL)...)
 	})
 	t.Run("vfork, posix_spawn, daemon", func(t *testing.T) { run(t, 3, under(b.cc(t, "vfork"))...) })
+	t.Run("exec chain with an environment of its own", func(t *testing.T) {
+		run(t, 1, "/bin/sh", "-c", `exec nice env -i A=b /bin/sh -c "exec /usr/bin/env -u A /usr/bin/curl -sk $1"`, "sh", srv.URL)
+	})
+	t.Run("all descriptors closed", func(t *testing.T) {
+		// Once before the exec, and once in a program that is hooked already and
+		// then becomes a daemon.
+		run(t, 2, "/usr/bin/python3", "-c", `
+import os, ssl, sys, urllib.request
+if os.fork() == 0:
+    os.closerange(3, 4096)
+    os.execv("/usr/bin/curl", ["curl", "-sk", sys.argv[1]])
+os.wait()
+ssl.create_default_context()
+done, told = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.closerange(0, told)
+        os.closerange(told + 1, 4096)
+        urllib.request.urlopen(sys.argv[1], context=ssl._create_unverified_context()).read()
+        os.write(told, b"x")
+    os._exit(0)
+os.close(told)
+os.read(done, 1)
+`, srv.URL)
+	})
+	t.Run("fork of a hooked program", func(t *testing.T) {
+		o := run(t, 2, "/usr/bin/python3", "-c", `
+import os, ssl, sys, urllib.request
+def get():
+    urllib.request.urlopen(sys.argv[1], context=ssl._create_unverified_context()).read()
+get()
+child = os.fork()
+if child == 0:
+    get()
+    os._exit(0)
+os.wait()
+print(os.getpid(), child)
+`, srv.URL)
+		pids := map[string]bool{}
+		for _, s := range o.objects {
+			pids[strconv.Itoa(s.PID)] = true
+		}
+		// Where the child is gone when its secrets are read, they are its parent's.
+		for _, p := range strings.Fields(o.stdout) {
+			delete(pids, p)
+		}
+		if len(pids) != 0 {
+			t.Errorf("secrets of other processes than %s: %v", o.stdout, pids)
+		}
+	})
 	t.Run("explicit ld.so", func(t *testing.T) { run(t, 1, under("/lib64/ld-linux-x86-64.so.2")...) })
 	t.Run("script by #!", func(t *testing.T) {
 		script := filepath.Join(b.dir, "script")
@@ -95,6 +153,29 @@ print([l for l in open("/proc/self/status") if l.startswith(("TracerPid", "SigBl
 			t.Errorf("%q, want %q", o.stdout, want)
 		}
 	})
+}
+
+// TestStalledSupervisor stops the supervisor while 16 threads make handshakes:
+// none of them waits for it, and nothing is lost.
+func TestStalledSupervisor(t *testing.T) {
+	b := newBench(t)
+	srv := newServer(t, tls.VersionTLS13)
+	const threads, each, labels = 16, 20, 4
+	in, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer feed.Close()
+	client := b.build(t, "goclient", "go-stall")
+	r := b.start(t, b.user, nil, in, client, srv.URL, strconv.Itoa(each), strconv.Itoa(threads), "wait")
+	in.Close()
+	srv.await(t, labels) // it is hooked, and waits
+	r.cmd.Process.Signal(syscall.SIGSTOP)
+	feed.Write([]byte("\n"))
+	srv.await(t, labels*(1+threads*each))
+	r.cmd.Process.Signal(syscall.SIGCONT)
+	o := r.wait()
+	o.check(t, srv.lines(), 1+threads*each)
 }
 
 // TestOldKernel does without WAIT_KILLABLE_RECV: calls are interrupted and

@@ -28,14 +28,15 @@
 //
 // # Verdicts
 //
-// A hook event says placed, not-needed or impossible, and for the last two a
-// sentence why (bus.ProcEvent.Reason). Impossible are: a program that is being
+// A hook event says placed, not-needed or impossible, for the last two with a
+// sentence why, and what would help (bus.ProcEvent.Reason, Help). The verdict on
+// a connection without secrets repeats that of its process. Impossible are: a program that is being
 // traced already; one that the kernel does not let us trace (Yama's
 // ptrace_scope 3, another user's); a 32-bit or foreign program; an OpenSSL
-// without key log callback; a Go program older than 1.18; a rustls, BoringSSL
-// OpenSSL or NSS whose key log was not found; mbed TLS 3, wolfSSL, s2n-tls and
-// LibreSSL, which give no way in; a file whose code is not in memory as it is
-// on disk; a search that took longer than 4 s; a program that was to be hooked
+// without key log callback; a Go program older than 1.18; a rustls, BoringSSL,
+// OpenSSL or NSS whose key log was not found; mbed TLS 3, wolfSSL, s2n-tls,
+// LibreSSL and Erlang, which give no way in; a file whose code is not in memory as it is
+// on disk; a search that took longer than 10 s; a program that was to be hooked
 // at the moment the supervisor was killed. A connection of a process without
 // any hook event has a TLS library that is not known here.
 //

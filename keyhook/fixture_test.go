@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -28,20 +27,41 @@ import (
 	"time"
 )
 
-var long = flag.Bool("long", false, "build test subjects that take a minute (rustls)")
-
 // tlsServer is an HTTPS server that logs its own secrets: the truth.
 type tlsServer struct {
-	URL  string
-	addr *net.TCPAddr
-	mu   sync.Mutex
-	log  bytes.Buffer
+	URL    string
+	addr   *net.TCPAddr
+	mu     sync.Mutex
+	log    bytes.Buffer
+	logged *sync.Cond // by mu
 }
 
 func (s *tlsServer) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.logged.Broadcast()
 	return s.log.Write(b)
+}
+
+// await waits until n lines have been logged since the last call of lines.
+func (s *tlsServer) await(t testing.TB, n int) {
+	t.Helper()
+	hangs := false
+	guard := time.AfterFunc(60*time.Second, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		hangs = true
+		s.logged.Broadcast()
+	})
+	defer guard.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for bytes.Count(s.log.Bytes(), []byte("\n")) < n {
+		if hangs {
+			t.Fatalf("%d lines, want %d", bytes.Count(s.log.Bytes(), []byte("\n")), n)
+		}
+		s.logged.Wait()
+	}
 }
 
 // lines takes what was logged since the last call.
@@ -81,6 +101,7 @@ func newServer(t testing.TB, version uint16) *tlsServer {
 		t.Fatal(err)
 	}
 	s := &tlsServer{URL: "https://" + l.Addr().String() + "/", addr: l.Addr().(*net.TCPAddr)}
+	s.logged = sync.NewCond(&s.mu)
 	srv := &http.Server{ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{
 		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
 		MinVersion:   version, MaxVersion: version, KeyLogWriter: s},
@@ -174,38 +195,6 @@ func (b *bench) cc(t testing.TB, name string, args ...string) string {
 	return path
 }
 
-// static builds a program with libssl.a, and strips a copy; "" where that
-// cannot be had.
-func (b *bench) static(t testing.TB) (kept, stripped string) {
-	kept, stripped = filepath.Join(b.dir, "static"), filepath.Join(b.dir, "static-stripped")
-	if o, err := exec.Command("gcc", "-O1", "-w", "-static", "-o", kept, "testdata/c/chain.c", "-lssl", "-lcrypto", "-ldl", "-lpthread").CombinedOutput(); err != nil {
-		t.Logf("SKIPPED: static OpenSSL: %v\n%s", err, o)
-		return kept, stripped
-	}
-	if o, err := exec.Command("strip", "-o", stripped, kept).CombinedOutput(); err != nil {
-		t.Logf("SKIPPED: strip: %v\n%s", err, o)
-	}
-	return kept, stripped
-}
-
-// rust builds a program with rustls, plainly, and stripped with LTO. It takes
-// a minute and a registry of crates, so only with -long.
-func (b *bench) rust(t testing.TB) (plain, lto string) {
-	target := filepath.Join(b.dir, "rust")
-	plain, lto = filepath.Join(target, "release", "rustclient"), filepath.Join(target, "lto", "rustclient")
-	if !*long {
-		return plain, lto
-	}
-	for _, profile := range []string{"release", "lto"} {
-		cmd := exec.Command("cargo", "build", "--locked", "--profile", profile, "--target-dir", target, "--manifest-path", "testdata/rustclient/Cargo.toml")
-		if o, err := cmd.CombinedOutput(); err != nil {
-			t.Logf("SKIPPED: rustls: %v\n%s", err, o)
-			break
-		}
-	}
-	return plain, lto
-}
-
 // file copies a file of testdata to where everybody can read it.
 func (b *bench) file(t testing.TB, name string) string {
 	t.Helper()
@@ -233,6 +222,21 @@ type outcome struct {
 // run runs a command under `keys`, as root or as the unprivileged user.
 func (b *bench) run(t testing.TB, as *syscall.Credential, env []string, argv ...string) outcome {
 	t.Helper()
+	return b.start(t, as, env, nil, argv...).wait()
+}
+
+// running is a command under `keys`.
+type running struct {
+	t               testing.TB
+	cmd             *exec.Cmd
+	stdout, stderr  bytes.Buffer
+	keyLog, objects string
+	hang            *time.Timer
+}
+
+// start starts a command as run does.
+func (b *bench) start(t testing.TB, as *syscall.Credential, env []string, stdin io.Reader, argv ...string) *running {
+	t.Helper()
 	dir, err := os.MkdirTemp(b.dir, "run-")
 	if err != nil {
 		t.Fatal(err)
@@ -242,29 +246,36 @@ func (b *bench) run(t testing.TB, as *syscall.Credential, env []string, argv ...
 			t.Fatal(err)
 		}
 	}
-	keyLog, attribution := filepath.Join(dir, "keys.log"), filepath.Join(dir, "keys.json")
-	cmd := exec.Command(b.self, append([]string{"keys", keyLog, attribution}, argv...)...)
+	r := &running{t: t, keyLog: filepath.Join(dir, "keys.log"), objects: filepath.Join(dir, "keys.json")}
+	cmd := exec.Command(b.self, append([]string{"keys", r.keyLog, r.objects}, argv...)...)
+	r.cmd = cmd
 	cmd.Env = append([]string{"PATH=/usr/bin:/bin", "TMPDIR=" + dir, "HOME=" + dir}, env...)
 	cmd.Dir = dir
 	if as != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
 	}
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &r.stdout, &r.stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(60*time.Second, func() {
+	r.hang = time.AfterFunc(60*time.Second, func() {
 		t.Errorf("%q hangs", argv)
 		cmd.Process.Kill()
 	})
-	cmd.Wait()
-	timer.Stop()
-	o := outcome{code: cmd.ProcessState.ExitCode(), stdout: stdout.String(), stderr: stderr.String()}
-	if log, err := os.ReadFile(keyLog); err == nil {
+	return r
+}
+
+// wait waits for its end and reads what it left.
+func (r *running) wait() outcome {
+	t := r.t
+	t.Helper()
+	r.cmd.Wait()
+	r.hang.Stop()
+	o := outcome{code: r.cmd.ProcessState.ExitCode(), stdout: r.stdout.String(), stderr: r.stderr.String()}
+	if log, err := os.ReadFile(r.keyLog); err == nil {
 		o.keyLog = string(log)
 	}
-	objects, err := os.ReadFile(attribution)
+	objects, err := os.ReadFile(r.objects)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, o.stderr)
 	}

@@ -30,6 +30,7 @@ type Fold struct {
 	order   []*Exchange // to find the oldest; may hold finished ones
 	procs   bounded[int, Process]
 	sockets bounded[socket, int]
+	hooks   bounded[int, hooks]
 	names   lookup.Names
 }
 
@@ -43,7 +44,8 @@ type connection struct {
 // New returns an empty fold.
 func New(h Handler) *Fold {
 	return &Fold{h: h, conns: map[bus.ConnID]*connection{},
-		procs: bounded[int, Process]{max: MaxProcesses}, sockets: bounded[socket, int]{max: MaxSockets}}
+		procs: bounded[int, Process]{max: MaxProcesses}, sockets: bounded[socket, int]{max: MaxSockets},
+		hooks: bounded[int, hooks]{max: MaxProcesses}}
 }
 
 // Proc takes a process event.
@@ -51,6 +53,8 @@ func (f *Fold) Proc(e *bus.ProcEvent) {
 	switch e.Type {
 	case bus.ProcExec:
 		f.procs.put(e.PID, Process{e.PID, e.Exe, e.Argv})
+	case bus.ProcHook:
+		f.hooked(e)
 	case bus.ProcSocket:
 		f.sockets.put(socketOf(e.Transport, e.Local, e.Remote), e.PID)
 	}

@@ -156,3 +156,29 @@ func TestBounds(t *testing.T) {
 		t.Errorf("%d entries to find the oldest", len(f.order))
 	}
 }
+
+// TestExplain: a verdict for want of a secret names the program's library.
+func TestExplain(t *testing.T) {
+	f, _, _ := collect(t)
+	f.Proc(&bus.ProcEvent{Type: bus.ProcHook, PID: 1, Exe: "/a", Library: "wolfssl", State: bus.HookImpossible, Reason: "Why.", Help: "Help."})
+	f.Proc(&bus.ProcEvent{Type: bus.ProcHook, PID: 2, Exe: "/b", Library: "openssl", State: bus.HookPlaced})
+	f.Proc(&bus.ProcEvent{Type: bus.ProcHook, PID: 3, Exe: "/old", Library: "wolfssl", State: bus.HookImpossible, Reason: "Why.", Help: "Help."})
+	f.Proc(&bus.ProcEvent{Type: bus.ProcHook, PID: 4, Exe: "/c", State: bus.HookImpossible, Reason: "It is traced."})
+	for _, c := range []struct {
+		p            Process
+		code         bus.VerdictCode
+		reason, help string
+	}{
+		{Process{PID: 1, Exe: "/a"}, bus.VerdictNoSecret, "No. The program's TLS library is wolfssl. Why.", "Help."},
+		{Process{PID: 1, Exe: "/a"}, bus.VerdictNotHTTP, "No.", "Old."},
+		{Process{PID: 2, Exe: "/b"}, bus.VerdictNoSecret, "No. The program's openssl is read, so the connection is another library's, which was not found.", helpKeyLog},
+		{Process{PID: 3, Exe: "/new"}, bus.VerdictNoSecret, "No. No TLS library that Clipper knows was found in the program.", helpKeyLog},
+		{Process{PID: 4, Exe: "/c"}, bus.VerdictNoSecret, "No. It is traced.", helpKeyLog},
+		{Process{}, bus.VerdictNoSecret, "No.", "Old."},
+	} {
+		v := &Verdict{Process: c.p, Verdict: bus.Verdict{Code: c.code, Reason: "No.", Help: "Old."}}
+		if f.Explain(v); v.Verdict.Reason != c.reason || v.Verdict.Help != c.help {
+			t.Errorf("%+v: %q, %q; want %q, %q", c.p, v.Verdict.Reason, v.Verdict.Help, c.reason, c.help)
+		}
+	}
+}

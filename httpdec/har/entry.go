@@ -282,7 +282,7 @@ func tlsFacts(t *bus.TLSInfo) *TLS {
 		return nil
 	}
 	h := &TLS{Version: t.Version, Cipher: t.Cipher, Group: t.Group, ALPN: t.ALPN, SNI: t.SNI, Resumed: t.Resumed,
-		EarlyData: t.EarlyData, JA3: t.JA3, JA4: t.JA4}
+		EarlyData: t.EarlyData, JA3: t.JA3, JA4: t.JA4, Library: t.Library, Mechanism: t.Mechanism}
 	if len(t.Certificates) > 0 {
 		if c, err := x509.ParseCertificate(t.Certificates[0]); err == nil {
 			h.Subject, h.Issuer, h.Names = c.Subject.String(), c.Issuer.String(), c.DNSNames

@@ -106,6 +106,8 @@ type TLS struct {
 	Names     []string `json:"names,omitempty"` // DNS names of the certificate
 	NotBefore string   `json:"notBefore,omitempty"`
 	NotAfter  string   `json:"notAfter,omitempty"`
+	Library   string   `json:"library,omitempty"`   // of the program, as far as its secrets say
+	Mechanism string   `json:"mechanism,omitempty"` // by which the secrets were taken
 }
 
 // Message is a WebSocket, SSE or gRPC message.

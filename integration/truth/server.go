@@ -35,6 +35,7 @@ type Exchange struct {
 	ResponseHeaders    []string
 	RequestBody        string // sha256, hex
 	ResponseBody       string
+	Resumed            bool // the TLS session
 }
 
 // Options of a Server.
@@ -43,17 +44,19 @@ type Options struct {
 	MinVersion uint16 // of TLS
 	MaxVersion uint16
 	KeyLog     io.Writer
+	Close      bool   // the connection after each response
 	Addr       string // default 127.0.0.1:0
 }
 
 // Server is a running server.
 type Server struct {
-	URL  string // https://localhost:PORT
-	Port int
-	CA   []byte // PEM
-	srv  *http.Server
-	mu   sync.Mutex
-	log  []Exchange
+	URL   string // https://localhost:PORT
+	Port  int
+	CA    []byte // PEM
+	srv   *http.Server
+	close bool
+	mu    sync.Mutex
+	log   []Exchange
 }
 
 // Hash is the sha256 of b in hex.
@@ -101,7 +104,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Port: l.Addr().(*net.TCPAddr).Port, CA: ca}
+	s := &Server{Port: l.Addr().(*net.TCPAddr).Port, CA: ca, close: o.Close}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -159,6 +162,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	x := Exchange{Method: r.Method, URL: scheme + "://" + r.Host + r.URL.RequestURI(), Proto: r.Proto, Status: 200,
 		RequestHeaders: fields(r.Header, r.Host, r), RequestBody: Hash(body)}
+	if r.TLS != nil {
+		x.Resumed = r.TLS.DidResume
+	}
 	out, mime := body, "application/octet-stream"
 	verb, arg, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	n, _ := strconv.Atoi(arg)
@@ -179,7 +185,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Length", strconv.Itoa(len(out)))
 	h.Add("X-Twice", "one")
 	h.Add("X-Twice", "two")
-	if r.Close && r.ProtoMajor == 1 {
+	if (r.Close || s.close) && r.ProtoMajor == 1 {
 		h.Set("Connection", "close") // net/http would add it on its own
 	}
 	x.ResponseHeaders, x.ResponseBody = fields(h, "", nil), Hash(out)

@@ -112,6 +112,7 @@ func (s *Sink) await(x *exchange.Exchange) {
 const doubtWait = 2 * time.Second
 
 func (s *Sink) writeVerdict(v *exchange.Verdict) {
+	s.fold.Explain(v)
 	s.settle(v.Conn)
 	if v.Verdict.Preliminary { // files get the final one
 		if s.o.Terminal != nil && s.pass(filter.OfVerdict(v)) {

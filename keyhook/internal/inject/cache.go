@@ -90,7 +90,7 @@ func (c *cache) search(path string, limit time.Duration) *scan.Result {
 	case <-s.done:
 		return s.res
 	case <-t.C:
-		return &scan.Result{Library: "unknown", Reason: "The search of the program's file took too long."}
+		return &scan.Result{Library: "unknown", Reason: slow.text, Help: slow.help}
 	}
 }
 

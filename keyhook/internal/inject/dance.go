@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"clipper/bus"
 	"clipper/keyhook/internal/scan"
 	"clipper/keyhook/internal/seccomp"
 	"clipper/keyhook/internal/state"
@@ -68,7 +67,7 @@ func (d *dance) run() bool {
 	if err != nil {
 		d.s.Stats.Failed.Add(1)
 		d.s.logf("%d: %v", d.tid, err)
-		d.s.hookEvent(d.tid, d.res, bus.HookImpossible, errText(err))
+		d.s.impossible(d.tid, d.res, failed(err))
 	}
 	return unix.PtraceDetach(d.tid) == nil
 }
@@ -76,9 +75,9 @@ func (d *dance) run() bool {
 func (d *dance) untraceable(err error) {
 	d.s.logf("seize %d: %v", d.tid, err)
 	d.s.Stats.Failed.Add(1)
-	reason := "The kernel does not let the program be traced: " + err.Error() + "."
+	why := untraceable(err)
 	if t, ok := statusField(d.tid, "TracerPid"); ok && t != 0 {
-		reason = "The program is being traced already (debugger, strace)."
+		why = traced
 	}
 	if d.exec {
 		x := &execution{tid: d.tid}
@@ -88,7 +87,7 @@ func (d *dance) untraceable(err error) {
 	} else {
 		d.s.answer(d.n.ID)
 	}
-	d.s.hookEvent(d.tid, d.res, bus.HookImpossible, reason)
+	d.s.impossible(d.tid, d.res, why)
 }
 
 // stop answers the notification and brings the task to a stop behind the
@@ -243,7 +242,7 @@ func (d *dance) hook() error {
 	}
 	d.s.Stats.Hooked.Add(uint64(n))
 	d.announce()
-	d.s.hookEvent(d.tid, d.res, bus.HookPlaced, "")
+	d.s.placed(d.tid, d.res)
 	return nil
 }
 
@@ -258,11 +257,5 @@ func (d *dance) announce() {
 
 func (d *dance) notHookable() {
 	d.announce()
-	switch {
-	case d.res == nil:
-	case d.res.Foreign:
-		d.s.hookEvent(d.tid, d.res, bus.HookImpossible, "The program is not for this machine's 64-bit mode; such programs are left alone.")
-	case d.res.Library != "":
-		d.s.noHook(d.tid, d.res, "")
-	}
+	d.s.hookEvent(d.tid, verdict(d.res))
 }

@@ -7,7 +7,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"clipper/bus"
 	"clipper/keyhook/internal/scan"
 	"clipper/keyhook/internal/seccomp"
 )
@@ -58,10 +57,10 @@ func (d *dance) hookOrphan() error {
 			continue
 		}
 		if _, err := d.s.install(t, res, bias, maps); err != nil {
-			d.s.hookEvent(d.tid, res, bus.HookImpossible, errText(err))
+			d.s.impossible(d.tid, res, failed(err))
 			continue
 		}
-		d.s.hookEvent(d.tid, res, bus.HookPlaced, "")
+		d.s.placed(d.tid, res)
 		if maps, err = readMaps(d.tid); err != nil {
 			break
 		}

@@ -5,7 +5,6 @@ package inject
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"runtime"
 	"slices"
@@ -25,11 +24,11 @@ import (
 
 // Limits.
 const (
-	maxDances   = 128             // at once; more are not hooked
-	stallLimit  = time.Second     // of one look at a file (a FUSE file system served from inside may never answer)
-	maxStalled  = 32              // receivers stuck so; then nothing is looked at any more
-	settleLimit = 3 * time.Second // of the dances under way at the end
-	searchLimit = 4 * time.Second // of one search of a file, while the app waits
+	maxDances   = 128              // at once; more are not hooked
+	stallLimit  = time.Second      // of one look at a file (a FUSE file system served from inside may never answer)
+	maxStalled  = 32               // receivers stuck so; then nothing is looked at any more
+	settleLimit = 3 * time.Second  // of the dances under way at the end
+	searchLimit = 10 * time.Second // of one search of a file, while the app waits
 )
 
 // Supervisor serves one listener.
@@ -99,7 +98,7 @@ func (s *Supervisor) Serve(stop <-chan struct{}) {
 		case <-tick.C:
 			if id := r.stalled(); id != 0 {
 				s.answer(id)
-				s.report(int(r.tid.Load()), "", "", bus.HookImpossible, "The file system of the program's file does not answer.")
+				s.impossible(int(r.tid.Load()), nil, stuck)
 				if stalled++; stalled >= maxStalled {
 					s.off.Store(true)
 				}
@@ -173,7 +172,7 @@ func (s *Supervisor) missed(n seccomp.Notification) {
 	n.Flags = state.Answered
 	s.State.Begin(n) // until it is published
 	s.Report(&bus.ProcEvent{Type: bus.ProcHook, Time: time.Now().UnixNano(), PID: threadGroup(int(n.TID)), Exe: readlink(procPath(int(n.TID), "exe")),
-		State: bus.HookImpossible, Reason: "The hook's supervisor was restarted at the moment the program was to be hooked."},
+		State: bus.HookImpossible, Reason: missed.text, Help: missed.help},
 		func() { s.State.End(id) })
 }
 
@@ -275,7 +274,7 @@ func (s *Supervisor) lookMap(n seccomp.Notification) func() {
 		if res != nil && res.Library != "" {
 			return func() {
 				s.answer(n.ID)
-				s.noHook(int(n.TID), res, path)
+				s.hookEvent(int(n.TID), verdict(res))
 			}
 		}
 		return nil
@@ -289,7 +288,7 @@ func (s *Supervisor) lookMap(n seccomp.Notification) func() {
 			} else {
 				s.answer(n.ID)
 				if res != nil && res.Library != "" {
-					s.noHook(int(n.TID), res, path)
+					s.hookEvent(int(n.TID), verdict(res))
 				}
 			}
 		}()
@@ -301,7 +300,7 @@ func (s *Supervisor) lookMap(n seccomp.Notification) func() {
 func (s *Supervisor) danceMap(n seccomp.Notification, res *scan.Result) {
 	if res.OwnKeyLog != "" && s.fillsKeyLog(int(n.TID)) {
 		s.answer(n.ID)
-		s.report(int(n.TID), res.Library, scan.SSLKeyLogFile, bus.HookNotNeeded, res.OwnKeyLog)
+		s.hookEvent(int(n.TID), &bus.ProcEvent{State: bus.HookNotNeeded, Library: res.Library, Mechanism: scan.SSLKeyLogFile, Reason: res.OwnKeyLog})
 		return
 	}
 	s.dance(n, res)
@@ -344,7 +343,7 @@ func (s *Supervisor) startDance(d *dance) {
 	default:
 		s.answer(d.n.ID)
 		if d.res != nil {
-			s.hookEvent(d.tid, d.res, bus.HookImpossible, "Too many programs were being started at once.")
+			s.impossible(d.tid, d.res, crowded)
 		}
 		return
 	}
@@ -373,27 +372,3 @@ func readlink(path string) string {
 	}
 	return l
 }
-
-// noHook reports a library that is there and is not hooked.
-func (s *Supervisor) noHook(tid int, res *scan.Result, path string) {
-	st := bus.HookImpossible
-	if res.Covered {
-		st = bus.HookNotNeeded
-	}
-	s.hookEvent(tid, res, st, res.Reason)
-}
-
-func (s *Supervisor) hookEvent(tid int, res *scan.Result, st, reason string) {
-	if res == nil {
-		res = &scan.Result{}
-	}
-	s.report(tid, res.Library, res.Mechanism, st, reason)
-}
-
-func (s *Supervisor) report(tid int, library, mechanism, st, reason string) {
-	pid := threadGroup(tid)
-	s.Report(&bus.ProcEvent{Type: bus.ProcHook, Time: time.Now().UnixNano(), PID: pid, Exe: readlink(procPath(pid, "exe")),
-		Library: library, Mechanism: mechanism, State: st, Reason: reason}, nil)
-}
-
-func errText(err error) string { return fmt.Sprintf("The hook could not be placed: %v.", err) }

@@ -159,16 +159,9 @@ func (t *tracker) report(x *execution) {
 		e.Parent = x.ppid
 	}
 	t.s.Report(e, nil)
-	if x.res != nil && x.res.Foreign {
-		t.s.Report(&bus.ProcEvent{Type: bus.ProcHook, Time: e.Time, PID: x.pid, Exe: x.exe, State: bus.HookImpossible,
-			Reason: "The program is not for this machine's 64-bit mode; such programs are left alone."}, nil)
-	} else if x.res != nil && x.res.Library != "" {
-		st := bus.HookImpossible
-		if x.res.Covered {
-			st = bus.HookNotNeeded
-		}
-		t.s.Report(&bus.ProcEvent{Type: bus.ProcHook, Time: e.Time, PID: x.pid, Exe: x.exe, State: st,
-			Library: x.res.Library, Mechanism: x.res.Mechanism, Reason: x.res.Reason}, nil)
+	if h := verdict(x.res); h != nil {
+		h.Type, h.Time, h.PID, h.Exe = bus.ProcHook, e.Time, x.pid, x.exe
+		t.s.Report(h, nil)
 	}
 	if x.pidfd < 0 {
 		return

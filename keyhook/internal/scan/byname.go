@@ -1,23 +1,40 @@
 package scan
 
-import "strings"
+import (
+	"debug/elf"
+	"strings"
+)
 
-// byName names the TLS libraries that are known by their shared object's name
-// and are not hooked.
-func byName(res *Result, needed []string) {
-	for _, l := range named {
-		if strings.HasPrefix(res.SharedName, l.prefix) {
-			res.Library, res.Mechanism, res.Reason, res.Covered = l.library, l.mechanism, l.reason, l.covered
+// findKnown names the TLS libraries that are known and not hooked, by the name
+// of the shared object or one of their functions.
+func findKnown(f *file, _ isa, res *Result) {
+	for _, l := range known {
+		if strings.HasPrefix(res.SharedName, l.object) || f.defines(l.function) {
+			res.Library, res.Reason, res.Help = l.library, l.reason, l.help
 			return
 		}
 	}
+	// Erlang's emulator, by the name of its dump.
+	if res.SharedName == "" && f.contains("erl_crash.dump") {
+		res.Library, res.Reason, res.Help = "erlang", "Erlang's TLS is written in Erlang: there is nothing to hook.",
+			"With the option {keep_secrets, true}, ssl:connection_information(Socket, [keylog]) gives the secrets."
+	}
 }
 
-var named = []struct {
-	prefix, library, mechanism, reason string
-	covered                            bool
-}{
-	{"libwolfssl.so", "wolfssl", "", "No way into wolfSSL is known here; its key log exists only in special builds.", false},
-	{"libs2n.so", "s2n", "", "No way into s2n-tls is known here.", false},
-	{"libtls.so", "libressl", "", "LibreSSL has no key log callback.", false},
+var known = []struct{ object, function, library, reason, help string }{
+	{"libwolfssl.so", "wolfSSL_new", "wolfssl", "wolfSSL has no key log in this build, and no place to hook is known in it.",
+		"A wolfSSL that was built with --enable-keylog-export writes its secrets to a file."},
+	{"libs2n.so", "s2n_connection_new", "s2n", "No place to hook is known in s2n-tls.",
+		"The program can log its secrets by s2n_config_set_key_log_cb."},
+	{"libtls.so", "tls_config_new", "libressl", "LibreSSL has no key log callback.", "A build with OpenSSL can be read."},
+}
+
+// defines reports whether a symbol table has the function.
+func (f *file) defines(function string) bool {
+	for _, kind := range []elf.SectionType{elf.SHT_DYNSYM, elf.SHT_SYMTAB} {
+		if f.lookup(kind, []string{function})[function].addr != 0 {
+			return true
+		}
+	}
+	return false
 }

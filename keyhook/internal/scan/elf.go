@@ -191,8 +191,8 @@ func (f *file) executable(addr uint64) bool {
 	return false
 }
 
-// dynamic reads DT_SONAME and DT_NEEDED.
-func (f *file) dynamic() (soname string, needed []string) {
+// soname reads DT_SONAME.
+func (f *file) soname() string {
 	const maxDynamic = 1 << 16
 	for i := range f.segments {
 		s := &f.segments[i]
@@ -203,37 +203,23 @@ func (f *file) dynamic() (soname string, needed []string) {
 		if err != nil {
 			continue
 		}
-		var strtab uint64
-		var nameAt uint64
-		var neededAt []uint64
+		var strtab, name uint64
 		for ; len(b) >= 16; b = b[16:] {
-			v := le.Uint64(b[8:])
 			switch elf.DynTag(le.Uint64(b)) {
 			case elf.DT_STRTAB:
-				strtab = v
+				strtab = le.Uint64(b[8:])
 			case elf.DT_SONAME:
-				nameAt = v
-			case elf.DT_NEEDED:
-				neededAt = append(neededAt, v)
+				name = le.Uint64(b[8:])
 			}
 		}
-		str := func(o uint64) string {
-			name, _, ok := bytes.Cut(f.at(strtab+o, 128), []byte{0})
-			if !ok {
-				return ""
-			}
-			return string(name)
+		if strtab == 0 || name == 0 {
+			return ""
 		}
-		if strtab == 0 {
-			return "", nil
+		soname, _, ok := bytes.Cut(f.at(strtab+name, 128), []byte{0})
+		if !ok {
+			return ""
 		}
-		if nameAt != 0 {
-			soname = str(nameAt)
-		}
-		for _, o := range neededAt {
-			needed = append(needed, str(o))
-		}
-		return soname, needed
+		return string(soname)
 	}
-	return "", nil
+	return ""
 }

@@ -21,7 +21,8 @@ func findGo(f *file, m isa, res *Result) {
 	p, ok := parsePclntab(tab)
 	if !ok {
 		if isGo(f) {
-			res.Library, res.Reason = "go", "The program was built by a Go version whose function table is not known here (1.18 and later are)."
+			res.Library, res.Reason, res.Help = "go", "The program was built by a Go version whose function table is not known here (1.18 and later are).",
+				"A build with Go 1.18 or later can be read."
 		}
 		return
 	}

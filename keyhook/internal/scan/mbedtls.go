@@ -21,6 +21,7 @@ func findMbedTLS(f *file, m isa, res *Result) {
 		oldOff, ok2 := m.storedOffset(f.at(syms[old].addr, 16))
 		if !ok1 || !ok2 {
 			res.Reason = "This mbed TLS has no key export callback for all connections of a configuration (2.17 to 2.28 have one)."
+			res.Help = "The program can export its secrets by mbedtls_ssl_set_export_keys_cb."
 			return
 		}
 		res.Mechanism = "symbols"

@@ -29,6 +29,7 @@ func findNSS(f *file, m isa, res *Result) {
 		res.Mechanism, res.Reason, res.Covered, res.OwnKeyLog = SSLKeyLogFile, own, true, own
 	} else {
 		res.Reason = "This NSS was built without SSLKEYLOGFILE, and the function that its secrets are handed to was not found."
+		res.Help = "An NSS that was built with NSS_ALLOW_SSLKEYLOGFILE=1 writes its secrets itself."
 	}
 	export := syms["SSL_ExportKeyingMaterial"]
 	off, ok := m.copiedRandom(f.at(export.addr, min(export.size, maxFunction)))
@@ -43,7 +44,7 @@ func findNSS(f *file, m isa, res *Result) {
 		return
 	}
 	const slot = 16 // functions are aligned; more is not known to belong to it
-	res.Mechanism, res.Reason, res.Covered = "labels", "", false
+	res.Mechanism, res.Reason, res.Help, res.Covered = "labels", "", "", false
 	res.Sites = []Site{{Kind: NSSKeyLog, Name: "ssl3_RecordKeyLog", Addr: record, Text: bytes.Clone(f.at(record, slot)),
 		RandomOff: off, Imports: [2]uint64{extract, data}}}
 }

@@ -36,7 +36,7 @@ func hookOpenSSL(f *file, m isa, res *Result, syms map[string]symbol) {
 		res.Library = "boringssl"
 	}
 	if syms[SSLSetCallback].addr == 0 {
-		res.Reason = "This OpenSSL (older than 1.1.1, or LibreSSL) has no key log callback."
+		res.Reason, res.Help = "This OpenSSL (older than 1.1.1, or LibreSSL) has no key log callback.", "A build with OpenSSL 1.1.1 or later can be read."
 		return
 	}
 	res.API = map[string]uint64{}

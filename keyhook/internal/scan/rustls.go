@@ -91,7 +91,7 @@ const (
 )
 
 // findRustls finds the vtables of both: those whose Debug::fmt writes their
-// names, else for NoKeyLog the only one that looks like it.
+// names, and of a version that had none the only one that looks like NoKeyLog's.
 func findRustls(f *file, m isa, res *Result) {
 	if !hasRustls(f) {
 		return
@@ -116,20 +116,27 @@ func findRustls(f *file, m isa, res *Result) {
 			if m.refersTo(f, all[i-1].Value, noKeyLog) {
 				sure = append(sure, site)
 			}
-		case f.sizeAlign(log.addr - 16):
+		case f.sizeAlign(log.addr-16) && !methodAt(all[i+2:], willLog.addr+8):
 			maybe = append(maybe, site)
 		}
 	}
-	if len(sure) == 0 && len(maybe) == 1 {
-		sure = maybe
+	if len(maybe) == 1 && (len(sure) == 0 || hasOldRustls(f)) {
+		sure = append(sure, maybe[0])
 	}
 	const maxSites = 16
 	res.Library, res.Mechanism = "rustls", "vtable"
 	if len(sure) == 0 || len(sure) > maxSites {
-		res.Reason = "The program contains rustls, but the vtables of its key logs were not found."
+		res.Reason, res.Help = "The program contains rustls, but the vtables of its key logs were not found.", "A build that sets rustls' KeyLogFile writes its secrets to SSLKEYLOGFILE."
 		return
 	}
 	res.Sites = sure
+}
+
+// methodAt reports whether the pointer that would be the first of rest is at
+// addr and is one more method of a vtable: a pointer there that is followed by
+// no other begins the next vtable (drop, size, align).
+func methodAt(rest []pointer, addr uint64) bool {
+	return len(rest) > 1 && rest[0].addr == addr && rest[1].addr == addr+8
 }
 
 // debugSize is how much of a Debug::fmt is looked at, in bytes.
@@ -140,6 +147,18 @@ func (f *file) sizeAlign(addr uint64) bool {
 	size, ok1 := f.word(addr)
 	align, ok2 := f.word(addr + 8)
 	return ok1 && ok2 && size == 0 && align == 1
+}
+
+// hasOldRustls looks for the paths of source files of rustls before 0.22, which
+// are in the messages of panics.
+func hasOldRustls(f *file) bool {
+	d := f.data(f.section(".rodata"))
+	for _, v := range []string{"/rustls-0.19.", "/rustls-0.20.", "/rustls-0.21."} {
+		if bytes.Contains(d, []byte(v)) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasRustls looks for rustls' strings; Rust's have no NUL between them, but

@@ -60,6 +60,9 @@ type Result struct {
 	Mechanism string
 	// Reason is a sentence why nothing is hooked although there is a library.
 	Reason string
+	// Help is a sentence what would make the library's connections readable; "" if
+	// that is not known.
+	Help string
 	// OwnKeyLog is a sentence why no hook is needed where the program's
 	// SSLKEYLOGFILE is followed; "" if the library has no such thing.
 	OwnKeyLog string
@@ -117,14 +120,12 @@ func File(b []byte, machine Machine) (res *Result, err error) {
 			res.Loads = append(res.Loads, Load{Off: s.off, Addr: s.addr, FileSize: s.filesz, Exec: s.flags&uint32(elf.PF_X) != 0})
 		}
 	}
-	var needed []string
-	res.SharedName, needed = f.dynamic()
+	res.SharedName = f.soname()
 	for _, find := range finders {
 		if find(f, isa, res); res.Library != "" {
 			return res, nil
 		}
 	}
-	byName(res, needed)
 	return res, nil
 }
 
@@ -135,7 +136,7 @@ func IsNotELF(err error) bool { return errors.Is(err, errNotELF) }
 // library, and Sites or Reason with it.
 type finder func(f *file, m isa, res *Result)
 
-var finders = []finder{findGo, findOpenSSL, findGnuTLS, findNSS, findMbedTLS, findRustls, findLabels}
+var finders = []finder{findGo, findOpenSSL, findGnuTLS, findNSS, findMbedTLS, findRustls, findLabels, findKnown}
 
 // Stateful reports whether the hooks remember the program's own callbacks.
 func (r *Result) Stateful() bool {

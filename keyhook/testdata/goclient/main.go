@@ -1,7 +1,10 @@
-// Goclient fetches URL n times, each time over a new connection.
+// Goclient fetches URL n times, each time over a new connection, in some
+// threads. With a fourth argument it fetches it once more before all, and then
+// waits for a line of standard input.
 package main
 
 import (
+	"bufio"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -21,6 +24,10 @@ func main() {
 	}
 	if len(os.Args) > 3 {
 		threads, _ = strconv.Atoi(os.Args[3])
+	}
+	if len(os.Args) > 4 {
+		get(os.Args[1])
+		bufio.NewReader(os.Stdin).ReadString('\n')
 	}
 	var wg sync.WaitGroup
 	for range threads {
