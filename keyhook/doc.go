@@ -18,8 +18,8 @@
 //
 //	OpenSSL 1.1.1 and later, BoringSSL with symbols   hooks of SSL_new, SSL_set_SSL_CTX, SSL_CTX_set_keylog_callback; the program's own callback is called after ours
 //	OpenSSL and BoringSSL, static and stripped        ssl_log_secret, found as the function that gets the key log labels
-//	GnuTLS                                            SSLKEYLOGFILE; where the program does not have it, the function that gets the labels
-//	NSS                                               SSLKEYLOGFILE if it was built so; else, and where the program does not have it, the function that gets the labels
+//	GnuTLS                                            the function that gets the labels
+//	NSS                                               the function that gets the labels, which is empty in a build without SSLKEYLOGFILE
 //	mbed TLS 2.17 to 2.28                             its key export callback, in programs that have none of their own
 //	Go crypto/tls and its forks, 1.18 and later       (*Config).writeKeyLog, found in the function table
 //	rustls                                            the vtables of NoKeyLog and KeyLogFile, found by their relocations

@@ -4,10 +4,8 @@
 package inject
 
 import (
-	"bytes"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,9 +38,6 @@ type Supervisor struct {
 	// Report takes process events. It must not block. published, which may be
 	// nil, is called when the event cannot be lost any more.
 	Report func(e *bus.ProcEvent, published func())
-	// KeyLogFiles are the paths of files that are followed besides: libraries
-	// that fill one of them by themselves need no hook.
-	KeyLogFiles []string
 	// Log takes what only a developer wants to know; nil: nowhere.
 	Log func(format string, args ...any)
 
@@ -279,12 +274,12 @@ func (s *Supervisor) lookMap(n seccomp.Notification) func() {
 		}
 		return nil
 	case known:
-		return func() { s.danceMap(n, res) }
+		return func() { s.dance(n, res) }
 	}
 	return func() {
 		go func() {
 			if res := s.cache.search(path, searchLimit); res.Hookable() {
-				s.danceMap(n, res)
+				s.dance(n, res)
 			} else {
 				s.answer(n.ID)
 				if res != nil && res.Library != "" {
@@ -293,42 +288,6 @@ func (s *Supervisor) lookMap(n seccomp.Notification) func() {
 			}
 		}()
 	}
-}
-
-// danceMap hooks a library that is being mapped, if its program does not
-// publish its secrets by itself.
-func (s *Supervisor) danceMap(n seccomp.Notification, res *scan.Result) {
-	if res.OwnKeyLog != "" && s.fillsKeyLog(int(n.TID)) {
-		s.answer(n.ID)
-		s.hookEvent(int(n.TID), &bus.ProcEvent{State: bus.HookNotNeeded, Library: res.Library, Mechanism: scan.SSLKeyLogFile, Reason: res.OwnKeyLog})
-		return
-	}
-	s.dance(n, res)
-}
-
-// fillsKeyLog reports whether the SSLKEYLOGFILE in the process's environment
-// is one that we follow, as the process sees it.
-func (s *Supervisor) fillsKeyLog(pid int) bool {
-	env, err := os.ReadFile(procPath(pid, "environ"))
-	if err != nil {
-		return false
-	}
-	for e := range bytes.SplitSeq(env, []byte{0}) {
-		path, ok := bytes.CutPrefix(e, []byte(scan.SSLKeyLogFile+"="))
-		if !ok || !slices.Contains(s.KeyLogFiles, string(path)) {
-			continue
-		}
-		theirs, ok1 := inode(procPath(pid, "root") + string(path))
-		ours, ok2 := inode(string(path))
-		return ok1 && ok2 && theirs == ours
-	}
-	return false
-}
-
-func inode(path string) ([2]uint64, bool) {
-	var st unix.Stat_t
-	err := unix.Stat(path, &st)
-	return [2]uint64{uint64(st.Dev), st.Ino}, err == nil
 }
 
 // dance hooks what the notified call brings in.

@@ -13,8 +13,8 @@ func findGnuTLS(f *file, m isa, res *Result) {
 	if syms["gnutls_init"].addr == 0 {
 		return
 	}
-	const own = "GnuTLS writes its secrets to SSLKEYLOGFILE by itself."
-	res.Library, res.Mechanism, res.Reason, res.Covered, res.OwnKeyLog = "gnutls", SSLKeyLogFile, own, true, own
+	res.Library, res.Mechanism, res.Covered = "gnutls", SSLKeyLogFile, true
+	res.Reason = "GnuTLS writes its secrets to SSLKEYLOGFILE by itself; the function that gets them was not found."
 	off, ok := m.addressOffset(f.at(syms["gnutls_session_get_random"].addr, 64))
 	if !ok {
 		return

@@ -25,8 +25,8 @@ func findNSS(f *file, m isa, res *Result) {
 	}
 	res.Library = "nss"
 	if f.contains(SSLKeyLogFile) {
-		const own = "This NSS writes its secrets to SSLKEYLOGFILE by itself."
-		res.Mechanism, res.Reason, res.Covered, res.OwnKeyLog = SSLKeyLogFile, own, true, own
+		res.Mechanism, res.Covered = SSLKeyLogFile, true
+		res.Reason = "This NSS writes its secrets to SSLKEYLOGFILE by itself; the function that gets them was not found."
 	} else {
 		res.Reason = "This NSS was built without SSLKEYLOGFILE, and the function that its secrets are handed to was not found."
 		res.Help = "An NSS that was built with NSS_ALLOW_SSLKEYLOGFILE=1 writes its secrets itself."

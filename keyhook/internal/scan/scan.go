@@ -63,9 +63,6 @@ type Result struct {
 	// Help is a sentence what would make the library's connections readable; "" if
 	// that is not known.
 	Help string
-	// OwnKeyLog is a sentence why no hook is needed where the program's
-	// SSLKEYLOGFILE is followed; "" if the library has no such thing.
-	OwnKeyLog string
 	// Covered: no hook is needed, because of Reason.
 	Covered bool
 
