@@ -151,7 +151,7 @@ func (d *dns) answer(p *dnsmessage.Parser, h dnsmessage.Header, q dnsmessage.Que
 
 // readAnswer takes what an answer says.
 func readAnswer(e *bus.DNS, p *dnsmessage.Parser, h dnsmessage.Header) {
-	e.Status = status(h.RCode)
+	e.Status = rcodeName(h.RCode)
 	for len(e.Addresses)+len(e.Aliases) < maxAddresses {
 		r, err := p.AnswerHeader()
 		if err != nil {
@@ -199,7 +199,7 @@ func refusal(e *bus.DNS) string {
 	return fmt.Sprintf("%s: %s (%s from %s)", e.Name, what, e.Status, e.Server)
 }
 
-func status(r dnsmessage.RCode) string {
+func rcodeName(r dnsmessage.RCode) string {
 	names := [...]string{"NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE"}
 	if int(r) < len(names) {
 		return names[r]
