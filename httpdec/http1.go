@@ -11,11 +11,12 @@ import (
 
 // http1Conn decodes HTTP/0.9 to HTTP/1.1.
 type http1Conn struct {
-	c       *conn
-	count   uint64
-	req     messageReader
-	resp    messageReader
-	waiting []*exchange1 // whose response has not ended, oldest first
+	c        *conn
+	count    uint64
+	answered uint64 // responses that began
+	req      messageReader
+	resp     messageReader
+	waiting  []*exchange1 // whose response has not ended, oldest first
 }
 
 // exchange1 is a request and its response.
@@ -31,6 +32,7 @@ type exchange1 struct {
 	respHead bool        // the final response has begun
 	respDone bool
 	failed   bool
+	headless bool // the response has no head, as in HTTP/0.9
 	reqBody  body
 	respBody body
 }
@@ -192,6 +194,10 @@ func (h *http1Conn) readHead(m *messageReader, dir bus.Dir, p []byte, t int64) i
 			return k
 		}
 		m.start, m.resume, m.lineSeen = t, 0, false
+		if dir == bus.ServerToClient && p[0] != 'H' && h.answered == 0 && len(h.waiting) > 0 && !h.c.facts.Partial && !h.simple() {
+			h.waiting[0].version, h.waiting[0].headless = "", true
+			h.waiting[0].respBody.note("the response has no head")
+		}
 		if dir == bus.ServerToClient && h.simple() {
 			return h.readSimple(m, p, t)
 		}
@@ -384,6 +390,7 @@ func protoName(version string) string {
 func (h *http1Conn) response(m *messageReader, s http1.StatusLine, raw, rest string, size int, t int64) {
 	c := h.c
 	fields, problem := http1.ParseFields(rest)
+	h.answered++
 	x := h.current(m.start)
 	e := &responseEvent{bus.Event{Type: bus.EventResponse, Time: m.start, Stream: x.stream, Dir: bus.ServerToClient}, bus.Response{
 		Status: s.Status, Reason: s.Reason, Proto: protoName(s.Version),
@@ -449,13 +456,19 @@ func (h *http1Conn) current(t int64) *exchange1 {
 }
 
 func (h *http1Conn) simpleResponse(m *messageReader, t int64) {
+	h.answered++
 	x := h.waiting[0]
 	e := &responseEvent{bus.Event{Type: bus.EventResponse, Time: m.start, Stream: x.stream, Dir: bus.ServerToClient},
 		bus.Response{Status: 200, Proto: "http/0.9", Headers: []bus.Field{}, HeadEnd: m.start}}
 	e.Event.Response = &e.Response
+	if x.headless {
+		e.Status = 0 // it was not asked for HTTP/0.9: what this is, is not known
+	}
 	h.c.event(&e.Event)
 	x.respHead = true
+	problem := x.respBody.problem
 	x.respBody.start(h.c, x.stream, bus.ServerToClient, nil, x.target, x.began)
+	x.respBody.note(problem)
 	x.respBody.write(m.head, m.start)
 	m.head = nil
 	h.frame(m, bus.ServerToClient, x, http1.UntilClose, 0, t)

@@ -143,6 +143,8 @@ type outcome struct {
 	method, target, raw, failure, problem string
 	status, interim                       int
 	wire, decoded                         uint64 // of the response
+	messages                              int
+	trailers                              []bus.Field // of the response
 }
 
 func outcomes(events []bus.Event) (list []*outcome) {
@@ -163,9 +165,11 @@ func outcomes(events []bus.Event) (list []*outcome) {
 			x.status, x.raw = e.Response.Status, e.Response.Raw
 		case bus.EventEnd:
 			if e.Dir == bus.ServerToClient {
-				x.wire, x.decoded = e.End.Wire, e.End.Decoded
+				x.wire, x.decoded, x.trailers = e.End.Wire, e.End.Decoded, e.End.Trailers
 			}
 			x.problem += e.End.Problem
+		case bus.EventMessage:
+			x.messages++
 		case bus.EventFailed:
 			x.failure = e.Failure.Code
 		}

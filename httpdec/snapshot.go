@@ -155,6 +155,7 @@ func (d *detection) snapshot(s *snapshot.State) {
 
 func (h *http1Conn) snapshot(s *snapshot.State) {
 	snapshot.Int(s, &h.count)
+	snapshot.Int(s, &h.answered)
 	snapshot.List(s, &h.waiting, MaxPipelined+1, func(x **exchange1) {
 		if s.Reading() {
 			*x = &exchange1{}
@@ -217,6 +218,7 @@ func (x *exchange1) snapshot(s *snapshot.State, c *conn) {
 	s.Bool(&x.respHead)
 	s.Bool(&x.respDone)
 	s.Bool(&x.failed)
+	s.Bool(&x.headless)
 	x.reqBody.snapshot(s, c)
 	x.respBody.snapshot(s, c)
 }
