@@ -7,7 +7,7 @@ import (
 	"net/netip"
 
 	"clipper/bus"
-	"clipper/httpdec/lookup"
+	"clipper/bus/lookup"
 )
 
 // Exchange is a request and what became of it. Times are Unix ns of the packets,

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"clipper/bus"
-	"clipper/httpdec/lookup"
+	"clipper/bus/lookup"
 )
 
 // Limits on the memory of a Fold; the oldest go first.

@@ -10,7 +10,7 @@ import (
 
 	"clipper/bus"
 	"clipper/httpdec/exchange"
-	"clipper/httpdec/lookup"
+	"clipper/bus/lookup"
 )
 
 // NewEntry makes the entry of an exchange, without the text of its bodies.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"clipper/bus"
+	"clipper/bus/lookup"
 	"clipper/cdpgw/internal/cdp"
 )
 
@@ -17,6 +18,7 @@ type conn struct {
 	id        bus.ConnID
 	number    int64 // shown as the connection id
 	facts     bus.Connection
+	lookup    *lookup.Lookup // of the server's name; nil: none is known
 	security  *cdp.SecurityDetails
 	certified bool // security holds the certificate
 	process   *Process
@@ -33,6 +35,9 @@ type conn struct {
 
 func (c *conn) setFacts(f *bus.Connection) {
 	c.facts = *f
+	if c.lookup == nil && (f.Transport == "tcp" || f.TLS != nil) {
+		c.lookup = c.t.names.Find(f)
+	}
 	if f.TLS == nil {
 		return
 	}

@@ -26,7 +26,7 @@ type exchange struct {
 
 	request *bus.Request
 	sent    cdp.Headers
-	begun   int64 // when the client began: the SYN for the first exchange of a connection, else the first byte
+	begun   int64 // when the client began: the look-up or the SYN for the first exchange of a connection, else the first byte
 	start   int64 // first byte of the request
 	sendEnd int64 // last byte of the request so far
 	connect bool  // the connection was opened for it
@@ -77,6 +77,9 @@ func (c *conn) request(e *bus.Event) {
 		}
 		if c.facts.Opened > 0 && c.facts.Opened <= e.Time && time.Duration(e.Time-ready) < warmConnect {
 			x.begun, x.connect = c.facts.Opened, true
+			if c.lookup != nil && c.lookup.Own {
+				x.begun = min(x.begun, c.lookup.Asked)
+			}
 		}
 	}
 	c.used = true

@@ -31,7 +31,10 @@ func (x *exchange) timing(e *bus.Event) cdp.Timing {
 			t.SSLStart, t.SSLEnd = ms(started), ms(f.TLS.Finished)
 		}
 		if end > 0 {
-			t.ConnectStart, t.ConnectEnd = ms(x.begun), ms(end)
+			t.ConnectStart, t.ConnectEnd = ms(f.Opened), ms(end)
+		}
+		if l := x.c.lookup; l != nil && l.Own {
+			t.DNSStart, t.DNSEnd = ms(l.Asked), ms(min(l.Answered, f.Opened))
 		}
 	}
 	sent := min(x.sendEnd, e.Time)

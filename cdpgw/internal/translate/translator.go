@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"clipper/bus"
+	"clipper/bus/lookup"
 	"clipper/cdpgw/internal/cdp"
 )
 
@@ -64,6 +65,7 @@ type Translator struct {
 	chained   ring[string, Message] // request id of a redirect chain: its last exchange
 	notes     ring[string, note]
 	certs     ring[string, [][]byte]
+	names     lookup.Names
 }
 
 // New makes a Translator. It hands events to emit, and each process to
@@ -89,7 +91,11 @@ func (t *Translator) ExpectProcesses() { t.observed = true }
 func (t *Translator) HTTP(e *bus.Event, now time.Time) {
 	t.now = now
 	t.Expire(now)
-	if e.Type == bus.EventEOS || e.Type == bus.EventDNS {
+	switch e.Type {
+	case bus.EventEOS:
+		return
+	case bus.EventDNS:
+		t.lookedUp(e.DNS)
 		return
 	}
 	c := t.conns[e.Conn]
@@ -120,6 +126,16 @@ func (t *Translator) HTTP(e *bus.Event, now time.Time) {
 		t.release(c)
 	}
 	c.handle(e)
+}
+
+// lookedUp notes a name look-up, for the connections that waited for it.
+func (t *Translator) lookedUp(d *bus.DNS) {
+	if d == nil {
+		return
+	}
+	kept := *d
+	kept.Addresses, kept.Aliases = slices.Clone(d.Addresses), nil
+	t.names.Add(&kept)
 }
 
 // Proc takes one event of the Proc layer. It keeps no part of e.
