@@ -48,6 +48,22 @@ type Snapshotter interface {
 	Restore(b []byte, pos uint64) error
 }
 
+// Rereader is a stage that bounds what it holds back while it waits for side input
+// by leaving records of a main input in the log, to have them read again.
+type Rereader interface {
+	Stage
+	// Message says that the records that come next, in Process or Reread, are those
+	// of message seq of the main input l. A driver that calls it looks at Again after
+	// each record of side input; a stage without it leaves nothing in the log.
+	Message(l Layer, seq uint64)
+	// Again reports whether records that were processed are wanted once more: those
+	// of the main input l from message seq on.
+	Again() (l Layer, seq uint64, ok bool)
+	// Reread is Process for them. The driver gives all that are still in the log, up to
+	// the last one processed, then a record of type EOS.
+	Reread(r *Record, emit func(*Record))
+}
+
 // None is Low without state.
 const None uint64 = math.MaxUint64
 

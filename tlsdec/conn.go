@@ -51,13 +51,17 @@ type conn struct {
 	waiter    *waiter // in the waiting room, while stopped
 	fresh     *entry  // the secret that has just come, during retry
 	final     bool    // no more secrets: what is not readable now never is
+	place     place   // of the last record
+	spilled   spill   // input behind queue that was left in the log
+	reading   spill   // what of it is being read again
 	peerless  bool    // no more of the other direction
 }
 
 // heldRecord is a copy of an input record. Its payload shrinks as it is worked on.
 type heldRecord struct {
 	bus.Record
-	cost int
+	cost  int
+	place place
 }
 
 func newConn(d *decoder, r *bus.Record) *conn {
@@ -70,7 +74,7 @@ func newConn(d *decoder, r *bus.Record) *conn {
 // process takes the next record of the connection.
 func (c *conn) process(r *bus.Record) {
 	if c.stopped {
-		c.hold(&c.queue, r)
+		c.keep(r)
 		c.warn(r)
 		return
 	}
@@ -225,6 +229,11 @@ func (c *conn) giveUp() {
 	} else {
 		c.resume()
 	}
+	for _, s := range []*spill{&c.reading, &c.spilled} {
+		if s.records > 0 {
+			c.lose(s)
+		}
+	}
 	if c.tls != nil {
 		c.dropEarly()
 	}
@@ -245,10 +254,15 @@ func (c *conn) run() {
 	case !c.stopped: // it has ended
 	case st == done:
 		c.leaveStop()
+		if c.spilled.records > 0 {
+			c.want()
+		}
 	case c.steps != steps || c.at != at:
 		c.leaveStop()
 		c.stop()
-		if n := len(c.queue); n > 0 {
+		if n := len(c.queue); c.spilled.end != nil {
+			c.warn(c.spilled.end)
+		} else if n > 0 {
 			c.warn(&c.queue[n-1].Record)
 		}
 	}
@@ -309,7 +323,7 @@ func (c *conn) release() {
 
 // hold keeps a copy of r at the end of list.
 func (c *conn) hold(list *[]heldRecord, r *bus.Record) {
-	k := heldRecord{Record: *r, cost: bus.RecordLen + len(r.Payload)}
+	k := heldRecord{Record: *r, cost: bus.RecordLen + len(r.Payload), place: c.place}
 	k.Payload = append([]byte(nil), r.Payload...)
 	*list = append(*list, k)
 	c.addHeld(k.cost)

@@ -9,7 +9,7 @@ import (
 )
 
 // snapshotFormat changes with the structures below.
-const snapshotFormat = "tlsdec 1"
+const snapshotFormat = "tlsdec 2"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -73,6 +73,13 @@ func (c *conn) code(x *codec) {
 	}
 	octets(x, &c.verdict)
 	x.bool(&c.preliminary)
+	if x.present(c.unread != nil) {
+		if x.restoring {
+			c.unread = new(bus.Verdict)
+		}
+		x.json(c.unread)
+	}
+	number(x, &c.unreadAt)
 	x.json(&c.unread)
 	number(x, &c.unreadAt)
 	x.bool(&c.udp)
@@ -83,9 +90,21 @@ func (c *conn) code(x *codec) {
 	number(x, &c.at)
 	x.uint64(&c.steps)
 	x.bool(&c.warned)
+	x.bool(&c.preliminary)
+	if x.present(c.unread != nil) {
+		if x.restoring {
+			c.unread = new(bus.Verdict)
+		}
+		x.json(c.unread)
+	}
+	number(x, &c.unreadAt)
 	x.bool(&c.final)
 	x.bool(&c.peerless)
+	x.bool(&c.over)
 	list(x, &c.queue, codeHeld)
+	c.place.code(x)
+	c.spilled.code(x)
+	c.reading.code(x)
 	if x.present(c.tls != nil) {
 		if x.restoring {
 			c.tls = new(session)
@@ -158,21 +177,47 @@ func (c *conn) valid() bool {
 	return true
 }
 
-func codeHeld(x *codec, k *heldRecord) {
-	number(x, &k.Layer)
-	number(x, &k.Type)
-	number(x, &k.Dir)
-	number(x, &k.Flags)
-	number(x, &k.Conn)
-	x.uint64(&k.Offset)
-	number(x, &k.Time)
-	x.uint64(&k.Stream)
-	number(x, &k.Aux)
-	octets(x, &k.Payload)
-	x.uint64(&k.Pos)
-	number(x, &k.cost)
-	if x.restoring && (k.cost < 0 || k.cost > bus.MaxBatch || k.Dir > 1) {
+func codeRecord(x *codec, r *bus.Record) {
+	number(x, &r.Layer)
+	number(x, &r.Type)
+	number(x, &r.Dir)
+	number(x, &r.Flags)
+	number(x, &r.Conn)
+	x.uint64(&r.Offset)
+	number(x, &r.Time)
+	x.uint64(&r.Stream)
+	number(x, &r.Aux)
+	octets(x, &r.Payload)
+	x.uint64(&r.Pos)
+	if r.Dir > 1 {
 		x.fail()
+	}
+}
+
+func codeHeld(x *codec, k *heldRecord) {
+	codeRecord(x, &k.Record)
+	k.place.code(x)
+	number(x, &k.cost)
+	if x.restoring && (k.cost < 0 || k.cost > bus.MaxBatch) {
+		x.fail()
+	}
+}
+
+func (p *place) code(x *codec) {
+	x.uint64(&p.message)
+	number(x, &p.nth)
+}
+
+func (s *spill) code(x *codec) {
+	s.first.code(x)
+	if number(x, &s.records); s.records < 0 {
+		x.fail()
+	}
+	if x.present(s.end != nil) {
+		if x.restoring {
+			s.end = new(bus.Record)
+		}
+		codeRecord(x, s.end)
 	}
 }
 

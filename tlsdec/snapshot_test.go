@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
+	"unsafe"
 
 	"clipper/bus"
 )
@@ -211,4 +214,79 @@ func FuzzRestore(f *testing.F) {
 		g.out.problem = "" // offsets are what the snapshot says
 		g.check(t)
 	})
+}
+
+// fill sets all that can be set below v, unexported fields too, but not those named.
+func fill(v reflect.Value, n *uint64, but ...string) {
+	*n++
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Type().Field(i); !slices.Contains(but, f.Name) {
+				fill(reflect.NewAt(f.Type, unsafe.Pointer(v.Field(i).UnsafeAddr())).Elem(), n, but...)
+			}
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), n, but...)
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		fallthrough
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(v.Index(i), n, but...)
+		}
+	case reflect.String:
+		v.SetString(fmt.Sprint(*n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(int64(*n))
+	default:
+		v.SetUint(1)
+	}
+}
+
+// TestSnapshotHasEverything: every field of a connection comes back, but for those that
+// other values give.
+func TestSnapshotHasEverything(t *testing.T) {
+	x := &codec{}
+	var n uint64
+	c := &conn{d: New().(*decoder)}
+	fill(reflect.ValueOf(c).Elem(), &n, "d", "mark", "prev", "next", "depth", "inner", "udp", "held", "waiter", "fresh", // of the conn
+		"open", "quic", "half", "tls", "Event", "Dir")
+	c.tls = new(session)
+	fill(reflect.ValueOf(c.tls).Elem(), &n, "suite", "Dir", "Code", "pid")
+	c.tls.suite = newSuite(0x1301)
+	for i := range c.half {
+		h := &c.half[i]
+		fill(reflect.ValueOf(h).Elem(), &n, "dir", "prot", "suite", "Event", "Dir")
+		h.dir, h.suite, h.params.suite = bus.Dir(i), newSuite(0x1301), newSuite(0x2f)
+	}
+	c.code(x)
+	back := &conn{d: New().(*decoder)}
+	y := &codec{b: x.b, restoring: true}
+	if back.code(y); y.failed || len(y.b) > 0 {
+		t.Fatal("not restored")
+	}
+	c.held = back.held
+	want, got := fmt.Sprintf("%+v", printable(c)), fmt.Sprintf("%+v", printable(back))
+	if got != want {
+		t.Errorf("restored\n%s\nwant\n%s", got, want)
+	}
+}
+
+// printable is a connection without pointers.
+func printable(c *conn) []any {
+	flat := *c
+	flat.d, flat.tls, flat.unread, flat.waiter, flat.spilled.end, flat.reading.end = nil, nil, nil, nil, nil, nil
+	session := *c.tls
+	session.hello, session.server, session.suite, session.info.Alert = nil, nil, nil, nil
+	var list []any
+	for i := range flat.half {
+		h := &flat.half[i]
+		list = append(list, h.suite.id, h.params.suite.id)
+		h.suite, h.params.suite = nil, nil
+	}
+	return append(list, flat, session, *c.tls.hello, *c.tls.server, *c.tls.info.Alert, *c.unread, *c.spilled.end, *c.reading.end)
 }

@@ -65,6 +65,10 @@ type decoder struct {
 	low     bus.LowMark
 	opened  uint64 // connections so far
 
+	message uint64  // of TCP, whose records are being processed
+	rereads bool    // the driver can read records again
+	wanting []*conn // some, by the secret that has just come
+
 	emit    func(*bus.Record) // valid during Process
 	buffers [][]byte          // free buffers for partial records
 	work    [maxDepth]work
@@ -103,6 +107,7 @@ func (d *decoder) record(r *bus.Record) {
 		c.datagram(r)
 		return
 	}
+	c.place = c.place.next(d.message)
 	c.process(r)
 	if c.holds() > d.limits.Connection {
 		c.giveUp()
@@ -111,6 +116,7 @@ func (d *decoder) record(r *bus.Record) {
 
 func (d *decoder) open(r *bus.Record) {
 	c := newConn(d, r)
+	c.place = c.place.next(d.message)
 	d.opened++
 	c.number, c.mark = d.opened, d.low.Add(r.Pos)
 	d.conns[r.Conn] = c
@@ -154,6 +160,15 @@ func (d *decoder) secret(r *bus.Record) {
 func (d *decoder) enforceLimits() {
 	if d.held <= d.limits.Total {
 		return
+	}
+	if d.rereads {
+		d.forEach(func(c *conn) bool {
+			c.shrink()
+			return d.held > d.limits.Total/2
+		})
+		if d.held <= d.limits.Total {
+			return
+		}
 	}
 	enough := d.limits.Total - d.limits.Total/8
 	d.forEach(func(c *conn) bool {
