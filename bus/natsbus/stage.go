@@ -147,6 +147,7 @@ func (r *runner) consume(ctx context.Context, i int, b *Batch) error {
 		number = r.merge.add(i, b.Seq)
 	}
 	r.now = in.layer
+	r.announce(i, b.Seq)
 	emit := func(rec *bus.Record) { r.emit(ctx, rec) }
 	for rec := range b.Records() {
 		if in.ended {
@@ -157,6 +158,9 @@ func (r *runner) consume(ctx context.Context, i int, b *Batch) error {
 			in.ended, in.end = true, b.Seq
 		}
 		r.stage.Process(rec, emit)
+		if i == sideInput && r.err == nil {
+			r.err = r.reread(ctx, emit)
+		}
 		if r.err != nil {
 			return r.err
 		}
