@@ -166,7 +166,7 @@ func (c *conn) serverHello(h *half, body []byte, t int64) {
 	c.advanced()
 	switch {
 	case s.version == versionTLS13 || s.version >= 0x7f00+25 && s.version <= 0x7f00+28:
-		s.tls13 = true
+		s.tls13, s.transcript = true, nil
 		if s.suite == nil || !s.suite.aeadCipher() {
 			c.unsupported(bus.VerdictSuite, "the cipher suite "+suiteName(hello.suite))
 			return

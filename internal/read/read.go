@@ -44,7 +44,11 @@ func Decode(in io.Reader, keyLogs []string, h httpdec.Options, out func(*bus.Rec
 		return err
 	}
 	defer f.Close()
-	for failed == nil {
+	g := newGarbage()
+	for n := 0; failed == nil; n++ {
+		if n%4096 == 0 {
+			g.pace()
+		}
 		var r *bus.Record
 		r, err = f.Next()
 		if err != nil {
