@@ -18,6 +18,7 @@ require (
 require (
 	clipper/cdpgw/browsertest v0.0.0
 	github.com/CycloneDX/cyclonedx-go v0.12.0
+	github.com/gorilla/websocket v1.5.3
 	github.com/nats-io/jwt/v2 v2.8.2
 	github.com/nats-io/nats.go v1.55.0
 	github.com/nats-io/nkeys v0.4.17

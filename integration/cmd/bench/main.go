@@ -5,6 +5,7 @@
 //	bench -clipper bin/clipper startup  `clipper up -- true` against `true`
 //	bench -clipper bin/clipper net      the network against slirp4netns and pasta
 //	bench -clipper bin/clipper decode   `clipper read` against tshark on the same files
+//	bench -clipper bin/clipper rows     how long after its packet a row reaches DevTools
 //	bench -clipper bin/clipper memory   `clipper read` of a large capture from a pipe
 package main
 
@@ -45,6 +46,8 @@ func main() {
 		err = readMemory(*bin, int64(*size*(1<<30)), *conns)
 	case "startup":
 		err = startup(*bin, 15)
+	case "rows":
+		err = rowDelays(*bin, 500)
 	case "net":
 		err = network(*bin, *sandbox, 2)
 	case "latency": // what net runs inside
@@ -53,7 +56,7 @@ func main() {
 		n, _ := strconv.Atoi(flag.Arg(2))
 		err = hold(flag.Arg(1), n)
 	default:
-		err = fmt.Errorf("usage: bench [flags] load | startup | net | decode | memory")
+		err = fmt.Errorf("usage: bench [flags] load | startup | net | decode | rows | memory")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
