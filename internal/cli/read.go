@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,6 +14,7 @@ import (
 	"clipper/internal/read"
 	"clipper/internal/sink"
 	"clipper/internal/term"
+	"clipper/internal/tui"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -27,6 +29,7 @@ type reading struct {
 	protos   []string
 	show     bool   // in DevTools
 	devtools string // its address
+	tui      bool
 	title    string
 }
 
@@ -43,6 +46,7 @@ func (g *reading) viewFlags(f *pflag.FlagSet, devtools string) {
 	g.choice.expectFlags(f)
 	protoFlag(f, &g.protos)
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print no request lines and no summary")
+	f.BoolVar(&g.tui, "tui", false, "show the exchanges full-screen in this terminal")
 	f.StringVar(&g.devtools, "devtools", "", devtools)
 	f.Lookup("devtools").NoOptDefVal = defaultReadAddress
 }
@@ -58,7 +62,8 @@ func newRead() *cobra.Command {
 standard input. TLS is decrypted with the secrets in the file and those of --keylog.`,
 		Example: `  clipper read --keylog keys.log --har out.har capture.pcapng
   clipper read --filter 'status >= 400' --json - capture.pcapng | jq .request.url
-  clipper read --devtools capture.pcapng`,
+  clipper read --devtools capture.pcapng
+  clipper read --tui capture.pcapng`,
 		Args: exactly(1, "read needs a capture file: clipper read [--keylog FILE] FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			g.show, g.title = c.Flags().Changed("devtools"), args[0]
@@ -86,6 +91,14 @@ func (g *reading) run(ctx context.Context, path string) error {
 	o := g.out
 	o.Terminal, o.Dir = t, os.TempDir()
 	o.Filter, o.Expect, o.Redact = g.choice.filter, g.choice.expect, g.choice.redact
+	var view *tui.View
+	if g.tui {
+		var err error
+		if view, err = tui.New(tui.Options{Title: g.title}); err != nil {
+			return err
+		}
+		o.View = view
+	}
 	s, err := sink.New(o)
 	if err != nil {
 		return err
@@ -107,6 +120,9 @@ func (g *reading) run(ctx context.Context, path string) error {
 		}
 		return err
 	}
+	if view != nil {
+		return finish(g.fullScreen(ctx, view, t, s, bar))
+	}
 	if !g.show {
 		return finish(read.Decode(bar, g.keyLogs, h, s.Process, nil))
 	}
@@ -118,6 +134,40 @@ func (g *reading) run(ctx context.Context, path string) error {
 			return s.Process(r)
 		}, process))
 	})
+}
+
+// errLeft ends the decoding of a file whose view the user has left.
+var errLeft = errors.New("the view was left")
+
+// fullScreen decodes the file while the view shows it, until the user leaves.
+func (g *reading) fullScreen(ctx context.Context, v *tui.View, t *term.Terminal, s *sink.Sink, in io.Reader) error {
+	back := t.Divert(v.Output(os.Stderr))
+	decoded := make(chan error, 1)
+	v.Status("reading")
+	go func() {
+		err := read.Decode(in, g.keyLogs, func(r *bus.Record) error {
+			select {
+			case <-v.Done():
+				return errLeft
+			default:
+				return s.Process(r)
+			}
+		})
+		s.Flush()
+		v.Status("")
+		if err != nil && !errors.Is(err, errLeft) {
+			v.Status(err.Error())
+		}
+		decoded <- err
+	}()
+	err := v.Run(ctx)
+	failed := <-decoded
+	back()
+	v.Release()
+	if errors.Is(failed, errLeft) {
+		failed = nil
+	}
+	return errors.Join(err, failed)
 }
 
 // serve shows a file in DevTools until ctx ends; what the file could not give

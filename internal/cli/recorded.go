@@ -34,6 +34,7 @@ func newOpen() *cobra.Command {
 in DevTools, until Ctrl-C, and written to the files that are asked for.`,
 		Example: `  clipper up --keep monday -- ./my-app
   clipper open monday
+  clipper open --tui monday
   clipper open --no-devtools --expect 'status < 500' monday`,
 		Args:              exactly(1, "open needs the name of a recorded session: clipper open NAME ('clipper ls' lists them)"),
 		ValidArgsFunction: recordedNames,
@@ -42,7 +43,7 @@ in DevTools, until Ctrl-C, and written to the files that are asked for.`,
 			if err != nil {
 				return err
 			}
-			g.show, g.title = !none, strings.Join(f.Command, " ")
+			g.show, g.title = !none && !g.tui, strings.Join(f.Command, " ")
 			if g.devtools == "" {
 				g.devtools = defaultReadAddress
 			}

@@ -26,6 +26,7 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
 	f.StringVar(&o.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
 	f.StringVarP(&o.Packets, "write", "w", "", "write packets, TLS secrets and processes to `FILE`, a pcapng that Wireshark opens decrypted")
+	f.BoolVar(&o.TUI, "tui", false, "show the session full-screen in this terminal; what the command prints there is kept and printed at the end")
 	f.StringVar(&o.Keep, "keep", "", "record the session as `NAME`, for 'clipper open NAME'")
 	o.KeepMax = 2_000_000_000
 	f.Var((*bytesValue)(&o.KeepMax), "keep-max", "record `SIZE` bytes of packets at most (500MB, 2GB; 0: all)")
@@ -85,6 +86,7 @@ Ctrl-C or until the last DevTools is closed.`,
   clipper up --no-devtools --har out.har -- npm test
   clipper up --filter 'status >= 400 || ms > 1000' -- npm test
   clipper up --expect 'status < 500' --junit expect.xml -- go test ./...
+  clipper up --tui -- npm test
   clipper up --keep monday -- ./my-app    # later: clipper open monday
   clipper up --nats tls://nats.example:4222 --creds me.creds -- ./my-app
   clipper up -p 8080:80 -- ./my-server`,

@@ -103,7 +103,12 @@ func (s *Sink) await(x *exchange.Exchange) {
 		if pass && s.json != nil {
 			s.note(har.WriteLine(s.json, shown, s.source, har.Options{}))
 		}
-		s.bodies.Forget(x.Conn, x.Stream)
+		forget := func() { s.bodies.Forget(x.Conn, x.Stream) }
+		if pass && s.o.View != nil {
+			s.o.View.Exchange(shown, l, s.source, forget)
+		} else {
+			forget()
+		}
 	})
 }
 
@@ -142,6 +147,9 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 	}
 	if pass && s.har != nil {
 		s.note(s.har.Verdict(v))
+	}
+	if pass && s.o.View != nil && s.judged[v.Conn] != v.Verdict.Code {
+		s.o.View.Verdict(v, process(v.Process))
 	}
 	s.totals.verdict(s.judged[v.Conn], v.Verdict.Code)
 	s.judged[v.Conn] = v.Verdict.Code
@@ -219,14 +227,28 @@ func (s *Sink) Close() error {
 	if s.closed {
 		return s.err
 	}
+	s.flush()
 	s.closed = true
+	s.abandon()
+	return s.err
+}
+
+// Flush passes on what is held back, also what has not ended: nothing will come
+// any more.
+func (s *Sink) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.flush()
+	}
+}
+
+func (s *Sink) flush() {
 	s.fold.Close()
 	s.release(true)
 	if s.bodies != nil {
 		s.bodies.Flush()
 	}
-	s.abandon()
-	return s.err
 }
 
 // abandon closes what is open.

@@ -37,6 +37,8 @@ type Options struct {
 	Dir     string // for the spool of bodies
 	// Terminal gets a line for each exchange and each verdict; nil is none.
 	Terminal *term.Terminal
+	// View gets the exchanges and verdicts that pass, too; nil: nobody.
+	View View
 	// Filter chooses the exchanges and verdicts of HAR, JSON and Terminal; nil: all.
 	Filter *filter.Filter
 	// Decided is told of each exchange, when it has ended, whether it passed; of a
@@ -46,6 +48,12 @@ type Options struct {
 	Expect *expect.Expectations
 	// Redact takes the credentials out of HAR, JSON, Terminal and what Expect reports; nil: they stay.
 	Redact *redact.Redactor
+}
+
+// View shows exchanges and may read their bodies until it forgets them.
+type View interface {
+	Exchange(x *exchange.Exchange, l term.Line, bodies har.BodySource, forget func())
+	Verdict(v *exchange.Verdict, process string)
 }
 
 // Sink is safe for concurrent use.
@@ -100,7 +108,7 @@ func New(o Options) (*Sink, error) {
 }
 
 func (s *Sink) open() (err error) {
-	if s.o.HAR != "" || s.o.JSON != "" {
+	if s.o.HAR != "" || s.o.JSON != "" || s.o.View != nil {
 		if s.bodies, err = bodystore.New(s.o.Dir); err != nil {
 			return err
 		}

@@ -24,6 +24,8 @@ type Terminal struct {
 	color  bool
 	width  func() int // of the terminal in cells; 0: w is no terminal
 	status string     // stands below the last line
+
+	diverted io.Writer // gets Clipper's own words while others have the terminal; nil: nobody has
 }
 
 // New prints to f; colours are for terminals, and NO_COLOR turns them off.
@@ -37,6 +39,18 @@ func New(f *os.File, quiet bool) *Terminal {
 		}
 	}
 	return t
+}
+
+// Divert gives Clipper's own words to w, and nobody the other lines, until the
+// terminal is given back.
+func (t *Terminal) Divert(w io.Writer) (back func()) {
+	set := func(w io.Writer) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.diverted = w
+	}
+	set(w)
+	return func() { set(nil) }
 }
 
 // Line is one finished exchange.
@@ -118,7 +132,21 @@ func (t *Terminal) Verdict(server, code, reason, help, process string) {
 
 // Say prints a line of Clipper's own; errors are printed with -q, too.
 func (t *Terminal) Say(format string, a ...any) {
-	t.print("clipper: " + strings.TrimRight(fmt.Sprintf(format, a...), "\n") + "\n")
+	s := "clipper: " + strings.TrimRight(fmt.Sprintf(format, a...), "\n") + "\n"
+	if !t.divert(s) {
+		t.print(s)
+	}
+}
+
+// divert reports whether others have the terminal, and gives them s.
+func (t *Terminal) divert(s string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.diverted == nil {
+		return false
+	}
+	io.WriteString(t.diverted, s)
+	return true
 }
 
 // Note is Say unless the user wants quiet.
@@ -133,7 +161,7 @@ func (t *Terminal) Note(format string, a ...any) {
 func (t *Terminal) Status(s string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w := t.width(); w == 0 || t.quiet {
+	if w := t.width(); w == 0 || t.quiet || t.diverted != nil {
 		return
 	} else if r := []rune(s); len(r) >= w {
 		s = string(r[:w-1]) // the last cell would wrap
@@ -148,6 +176,9 @@ const eraseLine = "\r\x1b[K"
 func (t *Terminal) print(s string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.diverted != nil {
+		return
+	}
 	if t.status != "" {
 		s = eraseLine + s + t.status
 	}

@@ -28,6 +28,7 @@ type Options struct {
 	Packets    string // file, pcapng
 	Keep       string // name of the recorded session; "" is none
 	KeepMax    int64  // bytes of its packet file
+	TUI        bool   // the full-screen view
 	DevTools   bool
 	Address    string // of DevTools: host:port, port 0 is any; "" is 127.0.0.1:9229, or any port if that is taken
 	Publish    []string

@@ -26,8 +26,12 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 	if r.recorder != nil {
 		keep = r.recorder.Packets()
 	}
-	s, err := sink.New(sink.Options{Keep: keep, KeepMax: r.o.KeepMax, HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Live: true, Dir: r.session.Dir, Terminal: r.term,
-		Filter: r.o.Filter, Expect: r.o.Expect, Redact: r.o.Redact})
+	so := sink.Options{Keep: keep, KeepMax: r.o.KeepMax, HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Live: true, Dir: r.session.Dir, Terminal: r.term,
+		Filter: r.o.Filter, Expect: r.o.Expect, Redact: r.o.Redact}
+	if r.screen != nil {
+		so.View = r.screen.view
+	}
+	s, err := sink.New(so)
 	if err != nil {
 		return nil, err
 	}

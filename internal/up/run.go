@@ -43,6 +43,7 @@ type run struct {
 	conditions   conditions
 	recorder     *recorded.Recorder // nil without --keep
 	out          *outputs
+	screen       *screen // nil without --tui
 	health       health
 
 	access, keysAccess string // paths of the access files
@@ -81,6 +82,12 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 			}
 		}()
 	}
+	if o.TUI {
+		if r.screen, err = newScreen(r); err != nil {
+			return 0, err
+		}
+		defer r.screen.close()
+	}
 	defer r.close()
 	if err := r.prepare(ctx); err != nil {
 		return 0, err
@@ -112,6 +119,9 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 		r.term.Say("DevTools: %s", r.tools.url())
 		r.openBrowser()
 	}
+	if r.screen != nil {
+		r.screen.show(ctx)
+	}
 	if err := r.sandbox.Release(); err != nil {
 		return 0, err
 	}
@@ -122,7 +132,12 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 	}
 	r.leftBehind(ctx)
 	r.drain(out)
-	r.stay(ctx, code)
+	out.sink.Flush()
+	if r.screen != nil {
+		r.screen.wait(code)
+	} else {
+		r.stay(ctx, code)
+	}
 	if err := out.close(); err != nil {
 		r.fail(err)
 	}
@@ -264,7 +279,14 @@ func (r *run) startBus(ctx context.Context) error {
 }
 
 func (r *run) startSandbox(env []string) (err error) {
-	r.sandbox, err = sandbox.Start(sandbox.Spec{Argv: r.o.Command, Env: env, Role: []string{"clipper", "stage1"}, Hook: true, KillAll: r.o.KillAll})
+	var stdio [3]*os.File // nil: the process's own
+	if r.screen != nil {
+		stdio = r.screen.stdio
+	}
+	r.sandbox, err = sandbox.Start(sandbox.Spec{Stdin: stdio[0], Stdout: stdio[1], Stderr: stdio[2], Argv: r.o.Command, Env: env, Role: []string{"clipper", "stage1"}, Hook: true, KillAll: r.o.KillAll})
+	if r.screen != nil {
+		r.screen.started()
+	}
 	if err != nil {
 		return err
 	}
