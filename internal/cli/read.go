@@ -11,6 +11,7 @@ import (
 
 	"clipper/bus"
 	"clipper/cdpgw"
+	"clipper/httpdec"
 	"clipper/internal/read"
 	"clipper/internal/sink"
 	"clipper/internal/term"
@@ -121,7 +122,7 @@ func (g *reading) run(ctx context.Context, path string) error {
 		return err
 	}
 	if view != nil {
-		return finish(g.fullScreen(ctx, view, t, s, bar))
+		return finish(g.fullScreen(ctx, view, t, s, bar, h))
 	}
 	if !g.show {
 		return finish(read.Decode(bar, g.keyLogs, h, s.Process, nil))
@@ -140,19 +141,19 @@ func (g *reading) run(ctx context.Context, path string) error {
 var errLeft = errors.New("the view was left")
 
 // fullScreen decodes the file while the view shows it, until the user leaves.
-func (g *reading) fullScreen(ctx context.Context, v *tui.View, t *term.Terminal, s *sink.Sink, in io.Reader) error {
+func (g *reading) fullScreen(ctx context.Context, v *tui.View, t *term.Terminal, s *sink.Sink, in io.Reader, h httpdec.Options) error {
 	back := t.Divert(v.Output(os.Stderr))
 	decoded := make(chan error, 1)
 	v.Status("reading")
 	go func() {
-		err := read.Decode(in, g.keyLogs, func(r *bus.Record) error {
+		err := read.Decode(in, g.keyLogs, h, func(r *bus.Record) error {
 			select {
 			case <-v.Done():
 				return errLeft
 			default:
 				return s.Process(r)
 			}
-		})
+		}, nil)
 		s.Flush()
 		v.Status("")
 		if err != nil && !errors.Is(err, errLeft) {
