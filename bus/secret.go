@@ -17,8 +17,15 @@ type TLSSecret struct {
 	Mechanism    string // "hook", "SSLKEYLOGFILE", ...
 }
 
+// LabelSessionID is the label of a master secret that is known by the session id: in
+// a key log its line is "RSA Session-ID:… Master-Key:…".
+const LabelSessionID = "RSA Session-ID"
+
 // KeyLogLine is the secret as a line of an SSLKEYLOGFILE, without newline.
 func (s *TLSSecret) KeyLogLine() string {
+	if s.Label == LabelSessionID {
+		return fmt.Sprintf("RSA Session-ID:%x Master-Key:%x", s.ClientRandom, s.Secret)
+	}
 	return fmt.Sprintf("%s %x %x", s.Label, s.ClientRandom, s.Secret)
 }
 

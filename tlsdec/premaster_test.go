@@ -1,6 +1,7 @@
 package tlsdec
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/tls"
 	"testing"
@@ -69,4 +70,27 @@ func checkPremaster(t *testing.T, tr *trace, random []byte) {
 			f.out.wantPlain(t, tr)
 		}
 	}
+}
+
+// TestSessionID: key logs that know the master secret by the session id.
+func TestSessionID(t *testing.T) {
+	tr, err := startOpenSSL(t).ask(t, []string{"one", "two"}, "-tls1_2", "-no_ticket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFeeder()
+	f.tcp(tr.records...)
+	var id []byte
+	for _, c := range f.d.(*decoder).conns {
+		id = bytes.Clone(c.tls.server.sessionID)
+	}
+	if len(id) != 32 {
+		t.Fatalf("session id %x", id)
+	}
+	k := bus.TLSSecret{Label: bus.LabelSessionID, ClientRandom: id, Secret: tr.secrets[0].Secret}
+	f.keys(k)
+	f.eos(bus.TCP, bus.UDP, bus.Keys)
+	f.check(t)
+	f.out.wantPlain(t, tr)
+	decode(t, &trace{records: tr.records, secrets: []bus.TLSSecret{k}}).wantPlain(t, tr)
 }

@@ -22,7 +22,7 @@ const (
 )
 
 func parseLabel(s string) label {
-	switch strings.TrimPrefix(strings.TrimSuffix(s, ":"), "QUIC_") {
+	switch strings.TrimPrefix(s, "QUIC_") {
 	case "CLIENT_RANDOM":
 		return labelMaster
 	case "CLIENT_EARLY_TRAFFIC_SECRET":
@@ -37,7 +37,7 @@ func parseLabel(s string) label {
 		return labelServerTraffic
 	case "RSA", "PMS_CLIENT_RANDOM":
 		return labelPremaster
-	case "RSA Session-ID", "SESSION_ID":
+	case bus.LabelSessionID:
 		return labelSession
 	}
 	return 0

@@ -18,11 +18,19 @@ const (
 	maxSecret = 64
 )
 
-// parseKeyLogLine reads a line; comments and whatever else are not ok.
+// parseKeyLogLine reads a line; comments and whatever else are not ok. Beside RFC 9850's
+// form there is the older "RSA Session-ID:… Master-Key:…".
 func parseKeyLogLine(line []byte) (*bus.TLSSecret, bool) {
 	fields := bytes.Fields(line[:min(len(line), 512)])
 	if len(fields) != 3 || len(fields[0]) > maxLabel || fields[0][0] == '#' {
 		return nil, false
+	}
+	label := string(fields[0])
+	if id, ok := bytes.CutPrefix(fields[1], []byte("Session-ID:")); ok && label == "RSA" {
+		if fields[2], ok = bytes.CutPrefix(fields[2], []byte("Master-Key:")); !ok {
+			return nil, false
+		}
+		label, fields[1] = bus.LabelSessionID, id
 	}
 	random, err := hex.DecodeString(string(fields[1]))
 	if err != nil || len(random) == 0 || len(random) > maxRandom {
@@ -32,7 +40,7 @@ func parseKeyLogLine(line []byte) (*bus.TLSSecret, bool) {
 	if err != nil || len(secret) == 0 || len(secret) > maxSecret {
 		return nil, false
 	}
-	return &bus.TLSSecret{Label: string(fields[0]), ClientRandom: random, Secret: secret, Mechanism: "SSLKEYLOGFILE"}, true
+	return &bus.TLSSecret{Label: label, ClientRandom: random, Secret: secret, Mechanism: "SSLKEYLOGFILE"}, true
 }
 
 // ReadKeyLog reads an SSLKEYLOGFILE and calls fn for each secret in it. Lines
