@@ -97,12 +97,21 @@ type BodyData struct {
 
 // MessageEnd closes one direction of an exchange.
 type MessageEnd struct {
-	Wire     uint64  `json:"wire"`    // body size before content decoding
+	Wire     uint64  `json:"wire"`    // body size before content decoding; of a WebSocket: of its frames
 	Decoded  uint64  `json:"decoded"` // size on the Body layer
 	Trailers []Field `json:"trailers,omitempty"`
 	Problem  string  `json:"problem,omitempty"` // damaged content coding, ambiguous framing, …
 
 	Content *Content `json:"content,omitempty"` // what the body is, where that is known
+	*Losses
+}
+
+// Losses are what went wrong on the connection while an exchange was open, in both
+// directions; other exchanges may have been open, too. They come with the end of
+// the response, or with the failure.
+type Losses struct {
+	Resent uint64 `json:"resent,omitempty"` // segments that were sent again
+	Lost   uint64 `json:"lost,omitempty"`   // bytes that were not captured
 }
 
 // Content says what a body is, as far as its type and its bytes tell.
@@ -127,6 +136,7 @@ type Part struct {
 type Failure struct {
 	Reason string `json:"reason"` // one sentence
 	Code   string `json:"code"`   // "reset-by-server", "fin-mid-body", "goaway", "tls-alert", "refused", "gap", …
+	*Losses
 }
 
 // Message is one message inside a body or after an upgrade.

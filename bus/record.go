@@ -45,6 +45,7 @@ const (
 	Info                        // Plain only. Payload: JSON of TLSInfo; each replaces the one before
 	Opaque                      // Plain only. Payload: JSON of Verdict: why the connection cannot be read
 	Unreachable                 // Payload: ICMP type and code (2 bytes) that ended the attempt
+	Resent                      // Aux segments of Dir were sent again; not on UDP
 )
 
 // Types of other layers.

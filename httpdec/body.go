@@ -34,14 +34,20 @@ type body struct {
 	problem  string
 	content  splitter     // also gets what is decoded; nil: none
 	kind     *bus.Content // by its type; shared
-	target   string       // of the request
-	began    int64        // first byte of the request
+	origin
 
 	// Not announced yet.
 	pendWire, pendFrom uint64
 	time               int64
 	dirty              bool
 	ended              bool
+}
+
+// origin is what a body knows of the beginning of its exchange.
+type origin struct {
+	target string     // of the request
+	began  int64      // first byte of the request
+	losses bus.Losses // of the connection until then
 }
 
 // splitter makes messages of the content of a body.
@@ -53,10 +59,10 @@ type splitter interface {
 }
 
 // start prepares for the content that the fields describe.
-func (b *body) start(c *conn, stream uint64, dir bus.Dir, fields []bus.Field, target string, began int64) {
-	*b = body{c: c, stream: stream, dir: dir, length: -1, target: target, began: began}
+func (b *body) start(c *conn, stream uint64, dir bus.Dir, fields []bus.Field, o origin) {
+	*b = body{c: c, stream: stream, dir: dir, length: -1, origin: o}
 	if dir == bus.ClientToServer {
-		b.query(target)
+		b.query(o.target)
 	}
 	for i := range fields {
 		switch f := &fields[i]; {
@@ -287,12 +293,16 @@ func (b *body) end(t int64, trailers []bus.Field) {
 	if b.wire == 0 && what != nil && what.Kind != "graphql" {
 		what = nil
 	}
+	var losses *bus.Losses
+	if b.dir == bus.ServerToClient {
+		losses = b.c.lossesSince(b.origin.losses)
+	}
 	e := &struct {
 		bus.Event
 		bus.MessageEnd
 	}{
 		bus.Event{Type: bus.EventEnd, Time: t, Stream: b.stream, Dir: b.dir},
-		bus.MessageEnd{Wire: b.wire, Decoded: b.decoded, Trailers: trailers, Problem: b.problem, Content: what},
+		bus.MessageEnd{Wire: b.wire, Decoded: b.decoded, Trailers: trailers, Problem: b.problem, Content: what, Losses: losses},
 	}
 	e.Event.End = &e.MessageEnd
 	b.c.event(&e.Event)

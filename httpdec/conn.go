@@ -51,6 +51,8 @@ type conn struct {
 	reset     int // -1, or the Dir of who reset
 	closer    int // -1, or the Dir of who ended the connection first
 
+	losses bus.Losses // so far
+
 	windows int // bodies that are decoded with a large window
 
 	datagrams *dns // of a UDP flow that carries DNS
@@ -97,11 +99,13 @@ func (c *conn) record(r *bus.Record) {
 			c.data(dir, r.Payload, r.Time)
 		}
 	case bus.Gap:
-		if c.facts.Transport != "udp" {
+		if c.losses.Lost += uint64(r.Aux); c.facts.Transport != "udp" {
 			c.gap(dir, uint64(r.Aux), r.Time)
 		}
 	case bus.Fin:
 		c.fin(dir, r.Time)
+	case bus.Resent:
+		c.losses.Resent += uint64(r.Aux)
 	case bus.Reset:
 		c.reset = int(dir)
 	case bus.Unreachable:
@@ -386,6 +390,14 @@ func (c *conn) setProtocol(name string) {
 	if c.facts.Protocol != name {
 		c.facts.Protocol, c.changed = name, true
 	}
+}
+
+// lossesSince are what was lost since a time; nil: nothing.
+func (c *conn) lossesSince(before bus.Losses) *bus.Losses {
+	if c.losses == before {
+		return nil
+	}
+	return &bus.Losses{Resent: c.losses.Resent - before.Resent, Lost: c.losses.Lost - before.Lost}
 }
 
 // event emits an event of this connection.

@@ -32,6 +32,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 //	ask ID TYPE NAME               a DNS question of the client
 //	answer ID TYPE NAME RCODE ADDR|NAME…   and its answer, with addresses and aliases
 //	gap > N, fin >, reset <        Gap, Fin, Reset
+//	resent >                       Resent
 //	end REASON                     End
 //
 // Lines that begin with # are comments; * after a TEXT and a number repeats it.
@@ -128,6 +129,8 @@ func (s *script) line(line string) {
 		s.offset[direction(args[0])] += uint64(n)
 	case "fin":
 		s.add(bus.Record{Type: bus.Fin, Dir: direction(args[0])})
+	case "resent":
+		s.add(bus.Record{Type: bus.Resent, Dir: direction(args[0]), Aux: 1})
 	case "reset":
 		s.add(bus.Record{Type: bus.Reset, Dir: direction(args[0])})
 	case "unreachable":

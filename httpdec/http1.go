@@ -21,11 +21,10 @@ type http1Conn struct {
 
 // exchange1 is a request and its response.
 type exchange1 struct {
-	stream   uint64
-	began    int64 // first byte of the request
+	stream uint64
+	origin
 	method   string
 	version  string
-	target   string
 	upgrade  bool // the request asks for another protocol
 	reqDone  bool
 	reqEnd   *requestEnd // its end event, held until the answer to upgrade
@@ -320,7 +319,7 @@ func (h *http1Conn) request(m *messageReader, r http1.RequestLine, raw, rest str
 	c := h.c
 	fields, problem := http1.ParseFields(rest)
 	h.count++
-	x := &exchange1{stream: c.stream(h.count), began: m.start, method: r.Method, version: r.Version, target: r.Target}
+	x := &exchange1{stream: c.stream(h.count), origin: origin{r.Target, m.start, c.losses}, method: r.Method, version: r.Version}
 	if len(h.waiting) >= MaxPipelined {
 		h.fail(h.waiting[0], bus.Failure{Code: "limit", Reason: "more than 1024 requests wait for a response"}, t)
 	}
@@ -333,7 +332,7 @@ func (h *http1Conn) request(m *messageReader, r http1.RequestLine, raw, rest str
 	}}
 	e.Event.Request = &e.Request
 	c.event(&e.Event)
-	x.reqBody.start(c, x.stream, bus.ClientToServer, fields, r.Target, m.start)
+	x.reqBody.start(c, x.stream, bus.ClientToServer, fields, x.origin)
 	x.reqBody.note(problem)
 	if !whole {
 		return
@@ -412,7 +411,7 @@ func (h *http1Conn) response(m *messageReader, s http1.StatusLine, raw, rest str
 		x.tellRequestEnd()
 	}
 	before := x.respBody.problem
-	x.respBody.start(c, x.stream, bus.ServerToClient, fields, x.target, x.began)
+	x.respBody.start(c, x.stream, bus.ServerToClient, fields, x.origin)
 	x.respBody.note(before)
 	x.respBody.note(problem)
 	switch {
@@ -447,7 +446,7 @@ func (h *http1Conn) current(t int64) *exchange1 {
 		return x
 	}
 	h.count++
-	x := &exchange1{stream: h.c.stream(h.count), method: "", version: "HTTP/1.1", reqDone: true}
+	x := &exchange1{stream: h.c.stream(h.count), method: "", version: "HTTP/1.1", reqDone: true, origin: origin{losses: h.c.losses}}
 	x.respBody.note("response without a request")
 	h.waiting = append(h.waiting, x)
 	h.c.setProtocol("http/1.1")
@@ -467,7 +466,7 @@ func (h *http1Conn) simpleResponse(m *messageReader, t int64) {
 	h.c.event(&e.Event)
 	x.respHead = true
 	problem := x.respBody.problem
-	x.respBody.start(h.c, x.stream, bus.ServerToClient, nil, x.target, x.began)
+	x.respBody.start(h.c, x.stream, bus.ServerToClient, nil, x.origin)
 	x.respBody.note(problem)
 	x.respBody.write(m.head, m.start)
 	m.head = nil
@@ -532,6 +531,7 @@ func (h *http1Conn) fail(x *exchange1, f bus.Failure, t int64) {
 	if x.respHead {
 		x.respBody.finish(t, false)
 	}
+	f.Losses = h.c.lossesSince(x.losses)
 	h.c.event(&bus.Event{Type: bus.EventFailed, Time: t, Stream: x.stream, Failure: &f})
 	h.pop(x)
 }

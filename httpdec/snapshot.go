@@ -75,6 +75,7 @@ func (c *conn) snapshot(s *snapshot.State) {
 		})
 		s.Bool(&c.closed[dir])
 	}
+	lossesSnapshot(s, &c.losses)
 	snapshot.Int(s, &c.reset)
 	snapshot.Int(s, &c.closer)
 	s.Check(c.reset >= -1 && c.reset <= 1 && c.closer >= -1 && c.closer <= 1)
@@ -201,10 +202,9 @@ func (h *http1Conn) readerSnapshot(s *snapshot.State, m *messageReader) {
 
 func (x *exchange1) snapshot(s *snapshot.State, c *conn) {
 	snapshot.Int(s, &x.stream)
-	snapshot.Int(s, &x.began)
+	x.origin.snapshot(s)
 	snapshot.Bytes(s, &x.method, maxText)
 	snapshot.Bytes(s, &x.version, maxText)
-	snapshot.Bytes(s, &x.target, maxText)
 	s.Bool(&x.upgrade)
 	s.Bool(&x.reqDone)
 	held := x.reqEnd != nil
@@ -221,6 +221,17 @@ func (x *exchange1) snapshot(s *snapshot.State, c *conn) {
 	s.Bool(&x.headless)
 	x.reqBody.snapshot(s, c)
 	x.respBody.snapshot(s, c)
+}
+
+func (o *origin) snapshot(s *snapshot.State) {
+	snapshot.Bytes(s, &o.target, maxText)
+	snapshot.Int(s, &o.began)
+	lossesSnapshot(s, &o.losses)
+}
+
+func lossesSnapshot(s *snapshot.State, l *bus.Losses) {
+	snapshot.Int(s, &l.Resent)
+	snapshot.Int(s, &l.Lost)
 }
 
 // snapshot visits a body between two records: all its data is announced.
@@ -240,8 +251,7 @@ func (b *body) snapshot(s *snapshot.State, c *conn) {
 		return
 	}
 	snapshot.Int(s, &b.length)
-	snapshot.Bytes(s, &b.target, maxText)
-	snapshot.Int(s, &b.began)
+	b.origin.snapshot(s)
 	s.JSON(&b.kind)
 	s.Bool(&b.doubtful)
 	s.Bool(&b.stopped)
@@ -390,9 +400,8 @@ func fieldsSnapshot(s *snapshot.State, fields *[]bus.Field) {
 func (x *stream2) snapshot(s *snapshot.State, c *conn) {
 	snapshot.Int(s, &x.id)
 	snapshot.Int(s, &x.stream)
-	snapshot.Int(s, &x.began)
+	x.origin.snapshot(s)
 	snapshot.Bytes(s, &x.method, maxText)
-	snapshot.Bytes(s, &x.target, maxText)
 	snapshot.Bytes(s, &x.protocol, maxText)
 	s.Bool(&x.reqDone)
 	s.Bool(&x.respHead)

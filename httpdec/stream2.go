@@ -8,11 +8,10 @@ import (
 
 // stream2 is an HTTP/2 stream: one exchange.
 type stream2 struct {
-	id       uint32
-	stream   uint64
-	began    int64 // first byte of the request
+	id     uint32
+	stream uint64
+	origin
 	method   string
-	target   string
 	protocol string // :protocol of an extended CONNECT (RFC 8441)
 	ws       *webSocket
 	reqDone  bool
@@ -36,6 +35,7 @@ func (x *stream2) data(dir bus.Dir, p []byte, t int64) {
 	switch {
 	case !x.receives(dir):
 	case x.ws != nil:
+		x.body(dir).wire += uint64(len(p))
 		x.ws.data(dir, p, t)
 	default:
 		x.body(dir).write(p, t)
@@ -132,7 +132,7 @@ func (h *http2Conn) newStream(id uint32, t int64) *stream2 {
 	if len(h.streams) >= MaxStreams {
 		h.fail(h.open()[0], bus.Failure{Code: "limit", Reason: "more than 16384 streams are open"}, t)
 	}
-	x := &stream2{id: id, stream: h.c.stream(uint64(id))}
+	x := &stream2{id: id, stream: h.c.stream(uint64(id)), origin: origin{losses: h.c.losses}}
 	h.streams[id] = x
 	if id%2 == 1 && id > h.highest {
 		h.highest = id
@@ -155,7 +155,6 @@ func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
 	c.setProtocol("h2")
 	c.announce(b.start)
 	x := h.newStream(id, t)
-	x.began = b.start
 	if h.first == 0 {
 		h.first = id
 	}
@@ -190,8 +189,8 @@ func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
 	}
 	e.Event.Request = &e.Request
 	c.event(&e.Event)
-	x.target = path
-	x.reqBody.start(c, x.stream, bus.ClientToServer, b.fields, path, b.start)
+	x.target, x.began = path, b.start
+	x.reqBody.start(c, x.stream, bus.ClientToServer, b.fields, x.origin)
 	if b.cut {
 		x.reqBody.note(cutSection)
 	}
@@ -244,7 +243,7 @@ func (h *http2Conn) response(x *stream2, b *fieldBlock, t int64) {
 	h.c.event(&e.Event)
 	x.respHead = true
 	problem := x.respBody.problem
-	x.respBody.start(h.c, x.stream, bus.ServerToClient, b.fields, x.target, x.began)
+	x.respBody.start(h.c, x.stream, bus.ServerToClient, b.fields, x.origin)
 	x.respBody.note(problem)
 	if b.cut {
 		x.respBody.note(cutSection)
@@ -312,12 +311,13 @@ func (h *http2Conn) fail(x *stream2, f bus.Failure, t int64) {
 	if x.respHead {
 		x.respBody.finish(t, false)
 	}
+	f.Losses = h.c.lossesSince(x.losses)
 	h.c.event(&bus.Event{Type: bus.EventFailed, Time: t, Stream: x.stream, Failure: &f})
 }
 
 // upgradedFrom makes the request that asked for h2c stream 1 (RFC 7540, section 3.2).
 func (h *http2Conn) upgradedFrom(x *exchange1) {
-	h.streams[1] = &stream2{id: 1, stream: x.stream, method: x.method, reqDone: true}
+	h.streams[1] = &stream2{id: 1, stream: x.stream, method: x.method, origin: x.origin, reqDone: true}
 	h.highest = 1
 	h.c.setProtocol("h2")
 }

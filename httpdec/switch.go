@@ -56,6 +56,7 @@ func (u *upgraded) data(dir bus.Dir, p []byte, t int64, _ bool) int {
 	switch {
 	case u.failed || u.closed[dir]:
 	case u.ws != nil:
+		u.body(dir).wire += uint64(len(p))
 		u.ws.data(dir, p, t)
 	default:
 		u.body(dir).write(p, t)
@@ -106,5 +107,6 @@ func (u *upgraded) abort(f bus.Failure, t int64) {
 			u.body(dir).finish(t, false)
 		}
 	}
+	f.Losses = u.c.lossesSince(u.x.losses)
 	u.c.event(&bus.Event{Type: bus.EventFailed, Time: t, Stream: u.x.stream, Failure: &f})
 }

@@ -204,6 +204,12 @@ func (s *Stage) send(c *conn, r bus.Record) {
 	s.emit(&s.out)
 }
 
+// resent counts a segment of d that was sent again.
+func (s *Stage) resent(c *conn, d bus.Dir) {
+	c.end.Retransmits++
+	s.send(c, bus.Record{Type: bus.Resent, Dir: d, Offset: c.half[d].end(), Time: s.now, Aux: 1})
+}
+
 // connList is an ordered list of connections.
 type connList struct {
 	head, tail *conn

@@ -115,7 +115,7 @@ func (s *Stage) receive(c *conn, d bus.Dir, off int64, data []byte, n int) {
 	}
 	if h.based && off < h.off {
 		if n > 1 || off != h.off-1 { // else a keep-alive (RFC 9293, section 3.8.4)
-			c.end.Retransmits++
+			s.resent(c, d)
 			h.compare(off, data)
 		}
 		if end <= h.off {

@@ -41,7 +41,7 @@ func (s *Stage) synchronize(c *conn, fromB bool, t *wire.Segment) *conn {
 	switch {
 	case h.syn && h.isn == t.Seq: // a retransmission, or the SYN/ACK of a simultaneous open
 		if !answer && t.Len == 0 {
-			c.end.Retransmits++
+			s.resent(c, d)
 		}
 	case answer && c.pending != nil && c.pending.dir != d && t.Ack == c.pending.seq+1:
 		return s.reuse(c, fromB, t)

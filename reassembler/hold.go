@@ -60,7 +60,7 @@ func (s *Stage) hold(c *conn, d bus.Dir, off, end int64, data []byte) {
 		s.keep(h, i, n)
 	}
 	if again {
-		c.end.Retransmits++
+		s.resent(c, d)
 	}
 	if !h.based {
 		s.await(c, h)

@@ -84,7 +84,7 @@ func copyRecord(r *bus.Record) *bus.Record {
 }
 
 var typeNames = map[bus.Type]string{bus.Open: "open", bus.Established: "established", bus.Data: "data", bus.Gap: "gap", bus.Fin: "fin",
-	bus.Reset: "reset", bus.End: "end", bus.Unreachable: "unreachable", bus.EOS: "eos"}
+	bus.Reset: "reset", bus.End: "end", bus.Unreachable: "unreachable", bus.Resent: "resent", bus.EOS: "eos"}
 
 // transcript writes records one a line: layer, time in ms, connection in the
 // order of appearance, direction, what.

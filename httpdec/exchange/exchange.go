@@ -34,6 +34,8 @@ type Exchange struct {
 	Failure *bus.Failure
 	Failed  int64
 
+	Losses bus.Losses // while it was open
+
 	Messages     []Message // WebSocket, SSE, gRPC: the first of them, see MaxMessageBytes
 	MessageCount uint64    // all of them
 	messageBytes int

@@ -257,6 +257,9 @@ func (x *Exchange) apply(e *bus.Event) {
 		x.end(e)
 	case bus.EventFailed:
 		x.Failure, x.Failed = e.Failure, e.Time
+		if e.Failure != nil && e.Failure.Losses != nil {
+			x.Losses = *e.Failure.Losses
+		}
 	case bus.EventMessage:
 		if e.Message == nil {
 			return
@@ -273,6 +276,9 @@ func (x *Exchange) end(e *bus.Event) {
 	if e.End != nil {
 		d := e.Dir & 1
 		x.Wire[d], x.Decoded[d] = e.End.Wire, e.End.Decoded
+		if e.End.Losses != nil {
+			x.Losses = *e.End.Losses
+		}
 	}
 	if e.Dir == bus.ServerToClient {
 		x.ResponseEnded, x.ResponseEnd = e.Time, e.End

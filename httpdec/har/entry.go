@@ -25,6 +25,8 @@ func NewEntry(x *exchange.Exchange) *Entry {
 		Protocol:        x.Connection.Protocol,
 		Lookup:          lookedUp(x.Lookup),
 		TLS:             tlsFacts(x.Connection.TLS),
+		Retransmits:     x.Losses.Resent,
+		LostBytes:       x.Losses.Lost,
 		MessagesTotal:   x.MessageCount,
 	}
 	if int(x.MessageCount) == len(x.Messages) {

@@ -61,7 +61,9 @@ type Entry struct {
 	TLS           *TLS        `json:"_tls,omitempty"`
 	Error         string      `json:"_error,omitempty"`
 	ErrorCode     string      `json:"_errorCode,omitempty"`
-	Problems      []string    `json:"_problems,omitempty"` // what was not as it should be
+	Retransmits   uint64      `json:"_retransmits,omitempty"` // segments, on the connection while the exchange was open
+	LostBytes     uint64      `json:"_lostBytes,omitempty"`   // that were not captured, the same
+	Problems      []string    `json:"_problems,omitempty"`    // what was not as it should be
 	GraphQL       *GraphQL    `json:"_graphql,omitempty"`
 	ResourceType  string      `json:"_resourceType,omitempty"`
 	Messages      []Message   `json:"_webSocketMessages,omitempty"` // as Chrome writes them; also SSE and gRPC

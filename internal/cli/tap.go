@@ -209,7 +209,7 @@ func follow(ctx context.Context, b *natsbus.Bus, l bus.Layer, f func(*natsbus.Ba
 
 var typeNames = map[bus.Type]string{
 	bus.Open: "open", bus.Established: "established", bus.Data: "data", bus.Gap: "gap", bus.Fin: "fin", bus.Reset: "reset", bus.End: "end",
-	bus.Info: "info", bus.Opaque: "opaque", bus.Unreachable: "unreachable", bus.BodyBytes: "body", bus.EOS: "eos", bus.Dropped: "dropped",
+	bus.Info: "info", bus.Opaque: "opaque", bus.Unreachable: "unreachable", bus.Resent: "resent", bus.BodyBytes: "body", bus.EOS: "eos", bus.Dropped: "dropped",
 }
 
 // printRecord prints one record as a line; JSON payloads are printed as they are.
