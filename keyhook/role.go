@@ -59,6 +59,7 @@ const eventQueue = 8192
 const (
 	writerGrace = time.Second            // for a reserved and unpublished slot of the ring
 	idle        = 100 * time.Millisecond // longest sleep
+	gather      = 2 * time.Millisecond   // between two looks while secrets come
 )
 
 // Serve supervises until ctx ends, then drains, publishes the end of both
@@ -117,9 +118,15 @@ func Serve(ctx context.Context, o Options, p Publisher) error {
 	for over.Err() == nil && err == nil {
 		word := r.Word()
 		var busy bool
-		if busy, err = d.step(); !busy && err == nil {
-			r.Wait(word, idle)
+		if busy, err = d.step(); busy || err != nil {
+			continue
 		}
+		if len(d.records) > 0 {
+			// More is on its way: let it gather, rather than be woken for each.
+			time.Sleep(gather)
+			continue
+		}
+		r.Wait(word, idle)
 	}
 	close(stop)
 	<-served

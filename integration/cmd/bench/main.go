@@ -4,6 +4,7 @@
 //	bench -clipper bin/clipper load     10,000 HTTPS requests over 50 connections
 //	bench -clipper bin/clipper startup  `clipper up -- true` against `true`
 //	bench -clipper bin/clipper net      the network against slirp4netns and pasta
+//	bench -clipper bin/clipper keyhook  programs under `clipper keys` against the same without
 //	bench -clipper bin/clipper decode   `clipper read` against tshark on the same files
 //	bench -clipper bin/clipper rows     how long after its packet a row reaches DevTools
 //	bench -clipper bin/clipper memory   `clipper read` of a large capture from a pipe
@@ -35,11 +36,14 @@ func main() {
 	bulk := flag.Int("bulk", 400, "MB of the bulk capture of decode")
 	size := flag.Float64("gib", 4, "GiB of the capture of memory")
 	conns := flag.Int("conns", 10000, "its connections")
+	seconds := flag.Int("seconds", 10, "of each run of keyhook's handshakes")
 	flag.Parse()
 	var err error
 	switch flag.Arg(0) {
 	case "load":
 		err = load(*bin, *client, *n, *c)
+	case "keyhook":
+		err = keyhook(*bin, *seconds)
 	case "decode":
 		err = decode(*bin, *client, *captures, *requests, *bulk)
 	case "memory":
@@ -56,7 +60,7 @@ func main() {
 		n, _ := strconv.Atoi(flag.Arg(2))
 		err = hold(flag.Arg(1), n)
 	default:
-		err = fmt.Errorf("usage: bench [flags] load | startup | net | decode | rows | memory")
+		err = fmt.Errorf("usage: bench [flags] load | startup | net | keyhook | decode | rows | memory")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -25,7 +25,7 @@ type dance struct {
 
 	orphan bool // it is the call of an orphan instead
 
-	announced bool
+	announcing chan struct{} // closed when the exec is reported; nil: not begun
 }
 
 // errGone: the task died, or its call was cancelled and will come again.
@@ -197,6 +197,7 @@ func (d *dance) hook() error {
 		if !d.done {
 			return nil // the exec failed
 		}
+		d.beginAnnounce()
 		d.res = d.s.cache.search(procPath(d.tid, "exe"), searchLimit)
 		if !d.res.Hookable() {
 			d.notHookable()
@@ -246,12 +247,20 @@ func (d *dance) hook() error {
 	return nil
 }
 
-// announce reports the exec, once: when the hook is placed, because until then
-// every moment counts, and before anything else that is reported of it.
+// beginAnnounce reports the exec beside the work on the stopped task.
+func (d *dance) beginAnnounce() {
+	d.announcing = make(chan struct{})
+	go func(tid int) {
+		d.s.tracker.executed(tid)
+		close(d.announcing)
+	}(d.tid)
+}
+
+// announce waits until the exec is reported: before anything else that is
+// reported of it, and before the task goes on and may end.
 func (d *dance) announce() {
-	if d.exec && d.done && !d.announced {
-		d.announced = true
-		d.s.tracker.executed(d.tid)
+	if d.announcing != nil {
+		<-d.announcing
 	}
 }
 
