@@ -111,7 +111,15 @@ func (c *checker) entry(p string, e map[string]any) {
 		c.str(p+".postData.mimeType", d["mimeType"])
 		c.str(p+".postData.text", d["text"])
 		if v, ok := d["params"]; ok {
-			c.pairs(p+".postData.params", v)
+			for _, e := range c.array(p+".postData.params", v) {
+				m := c.object(p+".postData.params", e)
+				c.str(p+".postData.params.name", m["name"])
+				for _, k := range []string{"value", "fileName", "contentType"} { // each is optional
+					if v, ok := m[k]; ok {
+						c.str(p+".postData.params."+k, v)
+					}
+				}
+			}
 		}
 	}
 	r = c.object(p+".response", e["response"])

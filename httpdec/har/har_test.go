@@ -135,6 +135,7 @@ func TestFile(t *testing.T) {
 			t.Errorf("%d entries, want %d", len(f.Log.Entries), n)
 		}
 	})
+	har.Valid(t, file)
 	if problems := har.Check(file); len(problems) > 0 {
 		t.Errorf("not valid HAR:\n%s", strings.Join(problems, "\n"))
 	}
