@@ -2,7 +2,6 @@ package cdpgw
 
 import (
 	"crypto/subtle"
-	"mime"
 	"net/http"
 	"net/url"
 	"path"
@@ -88,7 +87,7 @@ func (g *Gateway) page(w http.ResponseWriter, r *http.Request, name string) {
 
 var contentTypes = map[string]string{
 	".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".json": "application/json",
-	".svg": "image/svg+xml", ".png": "image/png", ".avif": "image/avif", ".wasm": mime.TypeByExtension(".wasm"),
+	".svg": "image/svg+xml", ".png": "image/png", ".avif": "image/avif", ".wasm": "application/wasm",
 }
 
 // icon is a small picture: a missing one is an error in the frontend's console.
