@@ -40,6 +40,7 @@ type Sandbox struct {
 	process *stage.Process
 	signals *forwarder
 	close   sync.Once
+	unplug  sync.Once
 }
 
 // MaxMTU is the largest MTU of the tun, and the default: the virtio header and
@@ -201,14 +202,34 @@ func (s *Sandbox) Close() error {
 			<-s.process.Done()
 		}
 		s.signals.stop()
-		for _, f := range []*os.File{s.Tun, s.Packet, s.Diag, s.Listener} {
-			if f != nil {
-				f.Close() // os.ErrClosed if the caller did
-			}
+		s.Unplug()
+		if s.Listener != nil {
+			s.Listener.Close() // os.ErrClosed if the caller did
 		}
 		s.process.Close()
 	})
 	return nil
+}
+
+// Unplug closes the files of the network, once the program has ended and the
+// roles that use them too. The kernel takes tens of milliseconds for that; Close
+// does it as well.
+func (s *Sandbox) Unplug() {
+	s.unplug.Do(func() {
+		// A tun device goes with its descriptor, which takes several grace periods of
+		// RCU. One that persists goes with the namespace, for which nobody waits. For who
+		// is still inside it goes at once, so that connections fail.
+		if s.Tun != nil && s.ns != 0 && len(s.Processes()) == 0 {
+			if rc, err := s.Tun.SyscallConn(); err == nil {
+				rc.Control(func(fd uintptr) { unix.IoctlSetInt(int(fd), unix.TUNSETPERSIST, 1) })
+			}
+		}
+		for _, f := range []*os.File{s.Tun, s.Packet, s.Diag} {
+			if f != nil {
+				f.Close()
+			}
+		}
+	})
 }
 
 func exitCode(st unix.WaitStatus) int {

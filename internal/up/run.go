@@ -417,6 +417,7 @@ func (r *run) drain(out *outputs) {
 	wg.Go(func() {
 		stop("netd") // before the capture, which then has all that it will ever see
 		stop("capture")
+		go r.sandbox.Unplug() // meanwhile; close waits for it
 	})
 	wg.Wait()
 	// No time limit as long as there is progress: a long backlog is no failure.
@@ -513,7 +514,7 @@ func (r *run) close() {
 			r.bus.Close()
 		}
 		if r.server != nil {
-			r.server.Close()
+			r.server.Abandon()
 		}
 	})
 	wg.Wait()
