@@ -33,8 +33,9 @@ type run struct {
 	bus     *natsbus.Bus
 	sandbox *sandbox.Sandbox
 	shared  *keyhook.Shared
-	page    *os.File   // shared by capture and netd
-	files   []*os.File // kept for roles that are started again
+	ring    func() error // see makeRing
+	page    *os.File     // shared by capture and netd
+	files   []*os.File   // kept for roles that are started again
 
 	captureReady *os.File // says that the capture may be ended
 	roles        *roles.Supervisor
@@ -123,6 +124,9 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 		r.screen.show(ctx)
 	}
 	if err := r.sandbox.Release(); err != nil {
+		return 0, err
+	}
+	if err := r.startCapture(); err != nil {
 		return 0, err
 	}
 	r.startDecoders() // the log keeps for them what the app does meanwhile
@@ -293,27 +297,38 @@ func (r *run) startSandbox(env []string) (err error) {
 	if r.page, err = capture.NewPage(); err != nil {
 		return err
 	}
-	if err := capture.Setup(int(r.sandbox.Packet.Fd())); err != nil {
-		return err
-	}
+	r.makeRing()
 	r.shared, err = keyhook.NewShared()
 	return err
 }
 
+// makeRing makes the ring of the capture beside everything else: the kernel waits
+// for a grace period of RCU before it lets go. r.ring waits for it.
+func (r *run) makeRing() {
+	var err error
+	made := make(chan struct{})
+	fd := int(r.sandbox.Packet.Fd())
+	go func() {
+		err = capture.Setup(fd)
+		close(made)
+	}()
+	r.ring = func() error {
+		<-made
+		return err
+	}
+}
+
 // startSources starts the roles without which the app must not start, and waits
-// for them.
+// for them and for the ring.
 func (r *run) startSources() error {
 	wait := map[string]*os.File{}
 	tell := map[string]*os.File{}
-	for _, name := range []string{"netd", "keyhook", "capture"} {
-		here, there, err := os.Pipe()
-		if err != nil {
+	for _, name := range []string{"netd", "keyhook"} {
+		var err error
+		if wait[name], tell[name], err = r.readyPipe(); err != nil {
 			return err
 		}
-		wait[name], tell[name] = here, there
-		r.files = append(r.files, here, there)
 	}
-	r.captureReady = wait["capture"]
 	sb := r.sandbox
 	specs := []roles.Spec{
 		{Name: "netd", Access: r.access,
@@ -322,18 +337,39 @@ func (r *run) startSources() error {
 		{Name: "keyhook", Access: r.keysAccess,
 			Files:   []*os.File{sb.Listener, r.shared.Ring, r.shared.State, tell["keyhook"]},
 			Options: keyhook.Options{ListenerFD: 3, RingFD: 4, StateFD: 5, ReadyFD: 6, Killable: sb.Killable, KeyLogFiles: r.keyLogs, AppPID: sb.PID}},
-		{Name: "capture", Access: r.access, Files: []*os.File{sb.Packet, r.page, tell["capture"]},
-			Options: capture.Options{PacketFD: 3, PageFD: 4, ReadyFD: 5}},
 	}
 	for _, spec := range specs {
 		if err := r.roles.Start(spec); err != nil {
 			return err
 		}
 	}
+	if err := r.ring(); err != nil {
+		return err
+	}
 	if err := r.ready("netd", wait["netd"]); err != nil {
 		return err
 	}
 	return r.ready("keyhook", wait["keyhook"])
+}
+
+// readyPipe is for a role's word that it is ready.
+func (r *run) readyPipe() (here, there *os.File, err error) {
+	if here, there, err = os.Pipe(); err == nil {
+		r.files = append(r.files, here, there)
+	}
+	return here, there, err
+}
+
+// startCapture starts the role that empties the ring, which keeps for it what the
+// app does meanwhile.
+func (r *run) startCapture() error {
+	here, there, err := r.readyPipe()
+	if err != nil {
+		return err
+	}
+	r.captureReady = here
+	return r.roles.Start(roles.Spec{Name: "capture", Access: r.access, Files: []*os.File{r.sandbox.Packet, r.page, there},
+		Options: capture.Options{PacketFD: 3, PageFD: 4, ReadyFD: 5}})
 }
 
 // startDecoders starts the roles that read the log.
@@ -495,6 +531,9 @@ func (r *run) close() {
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		if r.ring != nil {
+			r.ring()
+		}
 		if r.sandbox != nil {
 			r.sandbox.Close()
 		}

@@ -13,8 +13,8 @@ type Options struct {
 	MTU    int  `json:"mtu"`    // of the tun; 0: 65520
 	IPv6   bool `json:"ipv6"`   // whether the sandbox has IPv6
 
-	// PacketFD and PageFD are the packet socket that capture.Setup was done on
-	// and the page of capture.NewPage, for the gate. 0: no gate.
+	// PacketFD and PageFD are the packet socket that capture.Setup was done on, or
+	// is being done, and the page of capture.NewPage, for the gate. 0: no gate.
 	PacketFD    int `json:"packetFd,omitempty"`
 	PageFD      int `json:"pageFd,omitempty"`
 	GatePercent int `json:"gatePercent,omitempty"` // fill of the ring at which TCP waits; 0: 50

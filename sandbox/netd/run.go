@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"clipper/sandbox/capture"
 
@@ -66,7 +67,7 @@ func start(o *Options) (*nat, error) {
 		return nil, err
 	}
 	if o.PacketFD != 0 {
-		g, err := capture.NewGate(o.PacketFD, o.PageFD, o.GatePercent)
+		g, err := awaitGate(o)
 		if err != nil {
 			return nil, err
 		}
@@ -92,6 +93,18 @@ func start(o *Options) (*nat, error) {
 	n.closePublished = closePublished
 	serve()
 	return n, nil
+}
+
+// ringTime is how long the holder of the packet socket may still be making the ring.
+const ringTime = 10 * time.Second
+
+func awaitGate(o *Options) (*capture.Gate, error) {
+	for began := time.Now(); ; time.Sleep(200 * time.Microsecond) {
+		g, err := capture.NewGate(o.PacketFD, o.PageFD, o.GatePercent)
+		if !errors.Is(err, unix.EINVAL) || time.Since(began) > ringTime {
+			return g, err
+		}
+	}
 }
 
 func (n *nat) stop() {
