@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -54,12 +55,12 @@ func TestServerGone(t *testing.T) {
 	for range 4 {
 		select {
 		case err := <-results:
-			// A server that shuts down stops storing before it hangs up; on a slow
-			// disk the writer may see that first.
-			if !errors.Is(err, ErrGone) && !errors.Is(err, ErrUnavailable) {
+			// A server that shuts down stops storing and answering before it hangs up;
+			// on a slow disk that may be seen first.
+			if !errors.Is(err, ErrGone) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, context.DeadlineExceeded) {
 				t.Error(err)
 			}
-		case <-time.After(40 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("somebody hangs")
 		}
 	}
