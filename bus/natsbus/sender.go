@@ -31,8 +31,7 @@ const (
 	storedExtra   = 400 // bytes that a stored message has on top of its data, at most
 	ackTimeout    = 5 * time.Second
 	lookTimeout   = time.Second     // of a question on the way, asked again if it is lost
-	giveUp        = 8 * time.Second  // while the server answers that it stores nothing
-	giveUpSilent  = 30 * time.Second // while it is connected and does not answer: the machine may be busy
+	giveUp        = 8 * time.Second // without anything stored, while the server is there
 	minBackoff    = 2 * time.Millisecond
 	maxBackoff    = 50 * time.Millisecond
 )
@@ -411,7 +410,7 @@ func (s *sender) acked(m *nats.Msg) error {
 	}
 	switch {
 	case m.Header.Get("Status") == "503":
-		return s.nothingStored(attempt, giveUp, errors.New("no answer to the stream's subject"))
+		return s.nothingStored(attempt, errors.New("no answer to the stream's subject"))
 	case json.Unmarshal(m.Data, &ack) != nil:
 		return fmt.Errorf("malformed acknowledgement of %d", seq)
 	case ack.Error == nil && ack.Seq == seq:
@@ -433,7 +432,7 @@ func (s *sender) acked(m *nats.Msg) error {
 		}
 		return nil
 	}
-	return s.nothingStored(attempt, giveUp, ack.Error)
+	return s.nothingStored(attempt, ack.Error)
 }
 
 func (s *sender) parseReply(subject string) (attempt int, seq uint64, ok bool) {
@@ -454,17 +453,17 @@ func (s *sender) silence() error {
 		s.dry = s.lastAck
 	}
 	s.lastAck = time.Now()
-	return s.nothingStored(s.attempt, giveUpSilent, errors.New("no answer"))
+	return s.nothingStored(s.attempt, errors.New("no answer"))
 }
 
 // nothingStored counts the time for which no message got through although the
 // server is there. It is short at the server's start, and without end when the
 // server gave its storage up.
-func (s *sender) nothingStored(attempt int, limit time.Duration, err error) error {
+func (s *sender) nothingStored(attempt int, err error) error {
 	if s.dry.IsZero() {
 		s.dry = time.Now()
 	}
-	if time.Since(s.dry) > limit {
+	if time.Since(s.dry) > giveUp {
 		return fmt.Errorf("%w (%v)", ErrUnavailable, err)
 	}
 	if attempt == s.attempt {
