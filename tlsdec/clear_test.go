@@ -116,8 +116,10 @@ func TestLateStart(t *testing.T) {
 				f.eos(bus.Keys, bus.TCP, bus.UDP)
 				f.check(t)
 				f.out.wantPlain(t, tr)
-				rs := rechunk(tr.records, func() int { return 1 })
-				decode(t, &trace{records: rs, secrets: tr.secrets}).wantPlain(t, tr)
+				for _, size := range []int{1, 3, 7, 50, 5000} {
+					rs := rechunk(joined(tr.records), func() int { return size })
+					decode(t, &trace{records: rs, secrets: tr.secrets}).wantPlain(t, tr)
+				}
 			})
 		}
 	}

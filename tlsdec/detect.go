@@ -54,6 +54,29 @@ func probeClientHello(b []byte) probe {
 	return yes
 }
 
+// maxPreface is how much of a client's stream may come before TLS in the middle of a chunk:
+// a request for TLS, sent together with the ClientHello (MySQL).
+const maxPreface = 16 << 10
+
+// findClientHello returns where in b, behind its first byte, a ClientHello may begin that
+// is the last thing in b; len(b) if nowhere.
+func findClientHello(b []byte) int {
+	for i := 1; i < len(b); i++ {
+		if b[i] != byte(typeHandshake) || probeClientHello(b[i:]) == no {
+			continue
+		}
+		hello := b[i:]
+		if len(hello) < recordHeaderLen+handshakeHeaderLen {
+			return i
+		}
+		record, message := int(hello[3])<<8|int(hello[4]), int(hello[7])<<8|int(hello[8])
+		if record == handshakeHeaderLen+message && len(hello) <= recordHeaderLen+record {
+			return i
+		}
+	}
+	return len(b)
+}
+
 // probeServer looks at the beginning of what answers a ClientHello: a
 // ServerHello or an alert.
 func probeServer(b []byte) probe {
@@ -152,10 +175,19 @@ func (c *conn) clear(h *half, r *bus.Record) status {
 		r.Payload = nil
 	case no:
 		c.flushHalf(h)
-		c.forward(r)
-		h.out = r.Offset + uint64(len(r.Payload))
-		r.Payload = nil
+		at := len(r.Payload)
+		if h.dir == bus.ClientToServer && c.tls == nil && r.Offset < maxPreface {
+			at = findClientHello(r.Payload)
+		}
+		before := *r
+		before.Payload = r.Payload[:at]
+		c.forward(&before)
+		r.Payload, r.Offset = r.Payload[at:], r.Offset+uint64(at)
+		h.out = r.Offset
 		c.advanced()
+		if len(r.Payload) > 0 {
+			return c.clear(h, r)
+		}
 	case yes:
 		c.begin(h, r)
 	}
