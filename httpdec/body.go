@@ -23,7 +23,7 @@ type body struct {
 	stream   uint64
 	dir      bus.Dir
 	dec      coding.Decoder // nil: the bytes as they are
-	windowed bool           // counted in conn.windows
+	window   int            // bytes that count in conn.windows
 	stopped  bool           // nothing more is decoded
 	lead     []byte         // the first bytes, in case they are not in the coding
 	leadPast bool
@@ -86,15 +86,7 @@ func (b *body) encoded(fields []bus.Field) {
 		}
 	}
 	codings := coding.Split(values...)
-	if b.windowed = coding.Windowed(codings); b.windowed && b.c.windows >= MaxWindows {
-		b.windowed = false
-		b.note("not decoded: too many bodies at once need a large window")
-		return
-	}
 	dec, unknown := coding.New(codings)
-	if b.windowed = b.windowed && dec != nil; b.windowed {
-		b.c.windows++
-	}
 	if unknown != "" {
 		b.note("content coding not known: " + unknown)
 	}
@@ -150,6 +142,7 @@ func (b *body) decode(p []byte) {
 		return
 	}
 	if err == nil {
+		b.charge()
 		return
 	}
 	b.note(err.Error())
@@ -160,6 +153,16 @@ func (b *body) decode(p []byte) {
 		return
 	}
 	b.stop()
+}
+
+// charge counts the memory of the decoder.
+func (b *body) charge() {
+	n := b.dec.Window()
+	b.c.windows += n - b.window
+	if b.window = n; n > 0 && b.c.windows > MaxWindows {
+		b.note("decoding stopped: the bodies that are open need windows of more than 64 MiB")
+		b.stop()
+	}
 }
 
 // stop ends the decoding before its time.
@@ -251,10 +254,8 @@ func (b *body) closeDecoder() error {
 	}
 	err := b.dec.Close(b.pass)
 	b.dec = nil
-	if b.windowed {
-		b.windowed = false
-		b.c.windows--
-	}
+	b.c.windows -= b.window
+	b.window = 0
 	return err
 }
 

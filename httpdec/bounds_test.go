@@ -68,6 +68,20 @@ func TestBounds(t *testing.T) {
 			s.bytes(1, z)
 			flush()
 		}, 12 << 20, []string{"decoding stopped"}},
+		"many large windows": {"open\ntls h2\n>> preface", func(s *script, flush func()) {
+			header := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3} // a window of 8 MiB
+			raw := append(header, 8, 0, 0, 'x')                  // and a block of one byte
+			for i := range 40 {
+				id := 2*i + 1
+				s.line(fmt.Sprintf(">> headers %d end :method=GET :scheme=https :authority=a :path=/", id))
+				s.line(fmt.Sprintf("<< headers %d :status=200 content-encoding=zstd", id))
+				s.bytes(1, append([]byte{0, 0, byte(len(raw)), 0, 0, 0, 0, 0, byte(id)}, raw...))
+				flush()
+			}
+			for i := range 40 {
+				s.line(fmt.Sprintf("<< data %d end", 2*i+1))
+			}
+		}, 100 << 20, []string{"windows of more than 64 MiB"}},
 		"head without end": {"open", func(s *script, flush func()) {
 			s.line("> GET / HTTP/1.1\\r\\n")
 			for range 1000 {

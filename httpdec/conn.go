@@ -53,7 +53,7 @@ type conn struct {
 
 	losses bus.Losses // so far
 
-	windows int // bodies that are decoded with a large window
+	windows int // bytes that the windows of its decoders take
 
 	datagrams *dns // of a UDP flow that carries DNS
 	notDNS    bool

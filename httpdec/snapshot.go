@@ -257,10 +257,10 @@ func (b *body) snapshot(s *snapshot.State, c *conn) {
 	s.Bool(&b.stopped)
 	snapshot.Bytes(s, &b.lead, maxLead)
 	s.Bool(&b.leadPast)
-	s.Bool(&b.windowed)
+	snapshot.Index(s, &b.window, MaxWindows)
 	coding.Snapshot(s, &b.dec)
-	if s.Check(!b.windowed || b.dec != nil); s.Reading() && b.windowed {
-		c.windows++
+	if s.Check(b.window == 0 || b.dec != nil); s.Reading() {
+		c.windows += b.window
 	}
 	b.contentSnapshot(s)
 }

@@ -14,7 +14,7 @@ const (
 	MaxHeld      = 64 << 10  // bytes of one direction that wait for the other
 	MaxPipelined = 1024      // HTTP/1 requests of a connection without a response
 	MaxStreams   = 16 << 10  // HTTP/2 streams of a connection that are open at once
-	MaxWindows   = 128       // bodies of a connection that are decoded at once and need more than 256 KiB each: br (up to 16 MiB), zstd (8 MiB)
+	MaxWindows   = 64 << 20  // bytes of the windows of br and zstd of all bodies that a connection has open; no other body takes more than 256 KiB
 )
 
 // stage is the decoder. See bus.Stage for what it promises.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"clipper/bus"
-	"clipper/httpdec/exchange"
 	"clipper/bus/lookup"
+	"clipper/httpdec/exchange"
 )
 
 // NewEntry makes the entry of an exchange, without the text of its bodies.

@@ -3,6 +3,7 @@ package coding
 import (
 	"errors"
 	"io"
+	"math/bits"
 	"sync"
 
 	brotlilib "github.com/andybalholm/brotli"
@@ -39,6 +40,31 @@ type brotli struct {
 	any  bool
 	done bool
 	err  error
+
+	declared int // the window, in bytes
+	decoded  int
+}
+
+// Window grows with what was decoded, as the library's buffer does.
+func (d *brotli) Window() int {
+	if d.done || d.decoded == 0 {
+		return 0
+	}
+	return min(d.declared, 1<<bits.Len(uint(d.decoded-1)))
+}
+
+// brotliWindow reads WBITS (RFC 7932, section 9.1).
+func brotliWindow(b byte) int {
+	switch n, more := b>>1&7, b>>4&7; {
+	case b&1 == 0:
+		return 1 << 16
+	case n != 0:
+		return 1 << (17 + n)
+	case more == 0:
+		return 1 << 17
+	default:
+		return 1 << (8 + more)
+	}
 }
 
 // excessiveInput is the library's word for bytes behind the end. It says so, too,
@@ -59,6 +85,7 @@ func (d *brotli) Write(p []byte, out func([]byte)) error {
 		return d.err
 	}
 	if d.r == nil {
+		d.declared = brotliWindow(p[0])
 		d.r = brotliPool.Get().(*brotlilib.Reader)
 		d.r.Reset(&d.in)
 	}
@@ -74,6 +101,7 @@ func (d *brotli) read(out func([]byte)) {
 		n, err := d.r.Read(buf[:])
 		if n > 0 {
 			d.any = true
+			d.decoded = min(d.decoded+n, d.declared)
 			out(buf[:n])
 		}
 		switch {

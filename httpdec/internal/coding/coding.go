@@ -18,6 +18,10 @@ type Decoder interface {
 	// Close ends the input: it passes on what is left and returns an error when
 	// the encoded body is not complete. The decoder must not be used after it.
 	Close(out func([]byte)) error
+	// Window is how many bytes the history of br and zstd takes now: as much as the
+	// encoder chose, up to 16 MiB. Decoders of the other codings take less than 256
+	// KiB in all, and say 0.
+	Window() int
 }
 
 // Errors that all decoders share.
@@ -62,17 +66,6 @@ func New(codings []string) (d Decoder, unknown string) {
 		}
 	}
 	return d, ""
-}
-
-// Windowed reports whether a decoder for these codings may need much more memory
-// than the 100 KiB of the others: the window that the encoder chose.
-func Windowed(codings []string) bool {
-	for _, c := range codings {
-		if strings.EqualFold(c, "br") || strings.EqualFold(c, "zstd") {
-			return true
-		}
-	}
-	return false
 }
 
 // Split lists the codings of Content-Encoding field values, in order.
@@ -122,3 +115,9 @@ func (s *stack) Close(out func([]byte)) error {
 	}
 	return err
 }
+
+func (s *stack) Window() int { return s.outer.Window() + s.inner.Window() }
+
+func (*gzip) Window() int    { return 0 }
+func (*deflate) Window() int { return 0 }
+func (*lzw) Window() int     { return 0 }

@@ -260,3 +260,24 @@ func BenchmarkGzip(b *testing.B) {
 		d.Close(nil)
 	}
 }
+
+func TestWindow(t *testing.T) {
+	body := samples()["text"]
+	for coding, want := range map[string]int{"gzip": 0, "compress": 0, "br": 1 << 20, "zstd": 8 << 20} {
+		in := encode(t, coding, body)
+		d, _ := New([]string{coding})
+		if err := d.Write(in[:len(in)*9/10], func([]byte) {}); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Window(); got > want || want > 0 && got < want/8 {
+			t.Errorf("%s: a window of %d bytes, want about %d", coding, got, want)
+		}
+		if err := d.Write(in[len(in)*9/10:], func([]byte) {}); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.Window(); got != 0 && coding != "br" {
+			t.Errorf("%s: a window of %d bytes at the end", coding, got)
+		}
+		d.Close(func([]byte) {})
+	}
+}

@@ -57,6 +57,13 @@ func (r *replayed) Write(p []byte, out func([]byte)) error {
 	return r.d.Write(p, out)
 }
 
+func (r *replayed) Window() int {
+	if r.err != nil {
+		return 0
+	}
+	return r.d.Window()
+}
+
 func (r *replayed) Close(out func([]byte)) error {
 	err := r.d.Close(out)
 	if r.err != nil {

@@ -27,6 +27,7 @@ type zstd struct {
 	r     *zstdlib.Decoder
 	state zstdState
 	sum   bool // the frame ends with a checksum
+	size  int  // of the window of the frame
 	any   bool
 	err   error
 }
@@ -173,8 +174,35 @@ func (d *zstd) frameHeader(b []byte) (n int, whole bool) {
 	if len(b) < n {
 		return 0, false
 	}
-	d.any, d.sum, d.state = true, fhd&4 != 0, zstdBlock
+	d.any, d.sum, d.state, d.size = true, fhd&4 != 0, zstdBlock, zstdWindow(b[:n])
 	return n, true
+}
+
+// Window is that of the frame: the library takes it at once.
+func (d *zstd) Window() int {
+	if d.state == zstdFrame {
+		return 0
+	}
+	return d.size
+}
+
+// zstdWindow is the size of the window that a frame header asks for (RFC 8878,
+// section 3.1.1.1.2), at most MaxZstdWindow: larger ones are refused.
+func zstdWindow(h []byte) int {
+	size := uint64(0)
+	if h[4]&0x20 == 0 {
+		exponent, mantissa := h[5]>>3, uint64(h[5]&7)
+		base := uint64(1) << (10 + exponent)
+		size = base + base/8*mantissa
+	} else { // a single segment: its content size, which is the last field
+		for i, n := 0, max(1, 1<<(h[4]>>6)&^1); i < n; i++ {
+			size |= uint64(h[len(h)-n+i]) << (8 * i)
+		}
+		if h[4]>>6 == 1 {
+			size += 256
+		}
+	}
+	return int(min(size, MaxZstdWindow))
 }
 
 func (d *zstd) read(out func([]byte)) {
