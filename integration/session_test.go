@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -119,7 +121,7 @@ func TestSessionCommands(t *testing.T) {
 	eventually(t, "another httpdec", func() bool { return rolePID(t, s.cmd, "httpdec") != before })
 	s.do(t, curl("two"))
 	own := build(t, "clipper/tlsdec/cmd/tlsdec")
-	if _, stderr, code := s.clipper(t, "swap", "tlsdec", own); code != 0 {
+	if _, stderr, code := s.clipper(t, "swap", "--go-on", "tlsdec", own); code != 0 {
 		t.Errorf("swap: exit %d %s", code, stderr)
 	}
 	s.do(t, curl("three"))
@@ -176,5 +178,51 @@ func TestOwnStages(t *testing.T) {
 	sameAsServer(t, readHAR(t, filepath.Join(r.dir, "out.har")), srv.Log())
 	if r := run(t, plainUser(t), "up", "--tlsdec", "/nonexistent", "--", "true"); r.code != 2 || !strings.Contains(r.stderr, "/nonexistent") {
 		t.Errorf("a stage that is not there: exit %d %q", r.code, r.stderr)
+	}
+}
+
+// TestSwapReplays: another decoder decodes the history again. DevTools and late
+// taps have it from the new one; files have each exchange once.
+func TestSwapReplays(t *testing.T) {
+	srv, ca := truthServer(t, truth.Options{})
+	s := startSession(t, plainUser(t), "-q", "--har", "out.har")
+	curl := func(path string) string {
+		return fmt.Sprintf("curl -sS -o /dev/null --cacert %s %s/json/%s", ca, srv.URL, path)
+	}
+	// A decoder that reads nothing, until it is replaced: the history is its own.
+	blind := filepath.Join(s.cmd.Dir, "blind")
+	if err := os.WriteFile(blind, []byte("#!/bin/sh\nexec sleep 1000\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.do(t, curl("one"))
+	if _, stderr, code := s.clipper(t, "swap", "--go-on", "tlsdec", blind); code != 0 {
+		t.Fatalf("swap: exit %d %s", code, stderr)
+	}
+	s.do(t, curl("two"))
+	for _, args := range [][]string{{"swap", "tlsdec", build(t, "clipper/tlsdec/cmd/tlsdec")}, {"restart", "--replay", "httpdec"}} {
+		if _, stderr, code := s.clipper(t, args...); code != 0 {
+			t.Fatalf("%v: exit %d %s", args, code, stderr)
+		}
+	}
+	s.do(t, curl("three"))
+	late := make(chan string)
+	go func() {
+		out, stderr, code := s.clipper(t, "tap", "http")
+		if code != 0 {
+			t.Errorf("tap: exit %d %s", code, stderr)
+		}
+		late <- out
+	}()
+	devTools := ps(t, s.cmd)[0].DevTools
+	if r, err := http.Get(devTools + "json/list"); err != nil || r.StatusCode != 200 {
+		t.Errorf("DevTools is not there any more: %v", err)
+	}
+	s.end(t)
+	sameAsServer(t, readHAR(t, filepath.Join(s.cmd.Dir, "out.har")), srv.Log())
+	out := <-late
+	for _, path := range []string{"one", "two", "three"} {
+		if n := strings.Count(out, "/json/"+path+" "); n != 1 {
+			t.Errorf("the history has /json/%s %d times:\n%s", path, n, out)
+		}
 	}
 }

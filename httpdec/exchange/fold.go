@@ -224,6 +224,12 @@ func (f *Fold) finish(c *connection, x *Exchange) {
 	}
 }
 
+// Again drops what has not ended: the events of all connections will come again,
+// from the beginning.
+func (f *Fold) Again() {
+	f.conns, f.order, f.open = map[bus.ConnID]*connection{}, nil, 0
+}
+
 // Close hands out what has not ended, as it is.
 func (f *Fold) Close() {
 	ids := make([]bus.ConnID, 0, len(f.conns))

@@ -171,29 +171,34 @@ func (r *psRow) print(out io.Writer) error {
 
 func newRestart() *cobra.Command {
 	var id string
+	var replay bool
 	c := &cobra.Command{
 		Use:   "restart ROLE",
 		Short: "Kill a process of a running session and start it again",
 		Long: `Kills a process of a running session; it is started again at once, replays what it
-needs of the log, and goes on where it was.`,
-		Example: "  clipper restart tlsdec",
+needs of the log, and goes on where it was. With --replay a decoder begins anew: it and
+those after it decode the history again, as far as the log still has it.`,
+		Example: "  clipper restart tlsdec\n  clipper restart --replay httpdec",
 		Args:    exactly(1, "restart needs the name of a role, for example: clipper restart tlsdec"),
 		RunE: func(c *cobra.Command, args []string) error {
-			return restart(c.Context(), id, args[0], "")
+			return restart(c.Context(), id, op(replay), args[0], "")
 		},
 	}
 	c.Flags().StringVar(&id, "session", "", "the session's `ID`, when several run")
+	c.Flags().BoolVar(&replay, "replay", false, "decode the history again")
 	return c
 }
 
 func newSwap() *cobra.Command {
 	var id string
+	var goOn bool
 	c := &cobra.Command{
 		Use:   "swap ROLE PATH",
 		Short: "Replace a process of a running session by another program",
-		Long: `Ends a process of a running session and runs PATH in its place. The new program
-replays the history of what is still open, and goes on where the output of the old one
-stops. To decode a whole session with it, start with it: clipper up --tlsdec PATH.`,
+		Long: `Ends a process of a running session and runs PATH in its place. The history is decoded
+again by the new program and those after it, as far as the log still has it: DevTools
+shows what they find, and files get what was not in them before. With --go-on the new
+program goes on where the output of the old one stops.`,
 		Example: `  clipper swap tlsdec ./my-tlsdec`,
 		Args:    exactly(2, "swap needs the name of a role and a program, for example: clipper swap tlsdec ./my-tlsdec"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -206,19 +211,28 @@ stops. To decode a whole session with it, start with it: clipper up --tlsdec PAT
 			} else if fi.IsDir() || fi.Mode()&0o111 == 0 {
 				return fmt.Errorf("%s is not an executable file", path)
 			}
-			return restart(c.Context(), id, args[0], path)
+			return restart(c.Context(), id, op(!goOn), args[0], path)
 		},
 	}
 	c.Flags().StringVar(&id, "session", "", "the session's `ID`, when several run")
+	c.Flags().BoolVar(&goOn, "go-on", false, "do not decode the history again")
 	return c
 }
 
-func restart(ctx context.Context, id, role, path string) error {
+// op is how a role is started again.
+func op(replay bool) string {
+	if replay {
+		return "replay"
+	}
+	return "restart"
+}
+
+func restart(ctx context.Context, id, op, role, path string) error {
 	f, err := findSession(id)
 	if err != nil {
 		return err
 	}
-	_, err = ask(ctx, f, up.Command{Op: "restart", Role: role, Path: path})
+	_, err = ask(ctx, f, up.Command{Op: op, Role: role, Path: path})
 	return err
 }
 

@@ -76,6 +76,16 @@ func (w waiting) parts() (*bus.Connection, *exchange.Process) {
 
 // await writes x when its bodies are there: they come by a stream of their own.
 func (s *Sink) await(x *exchange.Exchange) {
+	id := exchangeID{x.Conn, x.Stream}
+	if s.passed[id] {
+		if s.bodies != nil {
+			s.bodies.Forget(x.Conn, x.Stream)
+		}
+		return
+	}
+	if len(s.passed) < maxPassed {
+		s.passed[id] = true
+	}
 	s.settle(x.Conn)
 	shown := x
 	if s.o.Redact != nil {

@@ -71,7 +71,8 @@ type Sink struct {
 	err    error
 	closed bool
 	totals totals
-	unfit  bool // the filter could not be evaluated, which was said
+	passed map[exchangeID]bool // exchanges that were passed on, so that each is once
+	unfit  bool                // the filter could not be evaluated, which was said
 
 	harFile, json, keylog *os.File
 	packets               []*packets
@@ -89,12 +90,30 @@ const (
 	processNeed = 10 * time.Second
 )
 
+// exchangeID names an exchange.
+type exchangeID struct {
+	conn   bus.ConnID
+	stream uint64
+}
+
+// maxPassed bounds the memory for exchanges that were passed on; beyond it, one
+// that comes again is there twice.
+const maxPassed = 1 << 20
+
+// Again says that the events of all connections will come again, from the
+// beginning, decoded anew. What was passed on stays as it was.
+func (s *Sink) Again() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fold.Again()
+}
+
 // maxKeys bounds the memory for lines already written.
 const maxKeys = 1 << 20
 
 // New opens the files of o.
 func New(o Options) (*Sink, error) {
-	s := &Sink{o: o, keys: map[string]bool{}, judged: map[bus.ConnID]bus.VerdictCode{}, said: map[bus.ConnID]bus.Verdict{}, doubts: map[bus.ConnID]*time.Timer{}, totals: newTotals()}
+	s := &Sink{o: o, keys: map[string]bool{}, judged: map[bus.ConnID]bus.VerdictCode{}, said: map[bus.ConnID]bus.Verdict{}, doubts: map[bus.ConnID]*time.Timer{}, passed: map[exchangeID]bool{}, totals: newTotals()}
 	s.fold = exchange.New(exchange.Handler{Exchange: s.finished, Verdict: s.verdict})
 	s.wait = processWait
 	if s.o.Filter.Uses(filter.OfProcess...) || s.o.Expect.Uses(filter.OfProcess...) {

@@ -3,7 +3,6 @@ package up
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"clipper/bus/natsbus"
 
@@ -13,9 +12,9 @@ import (
 // Command is what `clipper ps`, `restart` and `swap` ask of a session, as JSON
 // on the core NATS subject clipper.<session>.ctl.up.
 type Command struct {
-	Op   string `json:"op"` // "states" or "restart"
+	Op   string `json:"op"` // "states", "restart" or "replay"
 	Role string `json:"role,omitempty"`
-	Path string `json:"path,omitempty"` // restart: the program to run instead
+	Path string `json:"path,omitempty"` // restart, replay: the program to run instead
 }
 
 // Reply is the answer.
@@ -62,6 +61,8 @@ func (r *run) obey(c Command, reply *Reply) error {
 		return nil
 	case "restart":
 		return r.roles.Restart(c.Role, c.Path)
+	case "replay":
+		return r.replay(c.Role, c.Path)
 	}
 	return fmt.Errorf("unknown operation %q", c.Op)
 }
@@ -71,6 +72,9 @@ func (r *run) seen() Seen {
 	return Seen{Exchanges: t.Exchanges, Failed: t.Failed, Lost: max(t.Lost, r.health.lost()), Verdicts: t.Verdicts}
 }
 
+// askLimit is how long a session may take to obey; a replay ends roles first.
+const askLimit = 4 * stopLimit
+
 // Ask sends a command to the session that b is connected to.
 func Ask(b *natsbus.Bus, c Command) (Reply, error) {
 	var reply Reply
@@ -78,7 +82,7 @@ func Ask(b *natsbus.Bus, c Command) (Reply, error) {
 	if err != nil {
 		return reply, err
 	}
-	m, err := b.Conn().Request(b.CtlSubject("up"), data, 5*time.Second)
+	m, err := b.Conn().Request(b.CtlSubject("up"), data, askLimit)
 	if err != nil {
 		return reply, fmt.Errorf("ask the session: %w", err)
 	}

@@ -46,6 +46,7 @@ type run struct {
 	out          *outputs
 	screen       *screen // nil without --tui
 	health       health
+	decoders     decoders
 
 	access, keysAccess string // paths of the access files
 	schema             string // path of the schema of gRPC messages; "": none
@@ -382,9 +383,12 @@ func (r *run) startDecoders() {
 	if r.tools != nil {
 		specs = append(specs, r.tools.spec())
 	}
-	for _, spec := range specs {
-		spec.Path = r.o.Programs[spec.Name]
-		if err := r.roles.Start(spec); err != nil {
+	r.decoders.Lock()
+	defer r.decoders.Unlock()
+	r.decoders.specs = specs
+	for i := range specs {
+		specs[i].Path = r.o.Programs[specs[i].Name]
+		if err := r.roles.Start(specs[i]); err != nil {
 			r.fail(err)
 		}
 	}
