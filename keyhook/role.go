@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"clipper/bus"
+	"clipper/bus/natsbus"
 	"clipper/keyhook/internal/inject"
 	"clipper/keyhook/internal/ring"
 	"clipper/keyhook/internal/state"
@@ -27,7 +28,7 @@ func Main() int {
 		return launchStatus(err)
 	}
 	if err == nil {
-		ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+		ctx, stop := natsbus.RoleContext()
 		defer stop()
 		// Ctrl-C is the app's: the spawner says when the session is over.
 		signal.Ignore(unix.SIGINT)
@@ -41,7 +42,7 @@ func Main() int {
 }
 
 func serveOnBus(ctx context.Context, o Options) error {
-	p, err := connect(ctx)
+	p, err := connect(context.WithoutCancel(ctx)) // the end is published, too
 	if err != nil {
 		return fmt.Errorf("keyhook: %w", err)
 	}

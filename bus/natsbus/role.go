@@ -36,6 +36,20 @@ func RoleOptions(o any) error {
 	return nil
 }
 
+// EndEnv is the environment variable that tells a role, when it is set, to end
+// when all that is there has been published, as SIGTERM does. So ends one that
+// takes over from a process that died on its way to the end.
+const EndEnv = "CLIPPER_END"
+
+// RoleContext is done when a role is to end: at SIGTERM or by EndEnv.
+func RoleContext() (ctx context.Context, stop context.CancelFunc) {
+	ctx, stop = signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	if os.Getenv(EndEnv) != "" {
+		stop()
+	}
+	return ctx, stop
+}
+
 // connectTime is how long a role waits for the bus.
 const connectTime = 10 * time.Second
 

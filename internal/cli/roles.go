@@ -8,6 +8,8 @@ import (
 	"clipper/bus/natsbus"
 	"clipper/cdpgw"
 	"clipper/httpdec/role"
+	"clipper/internal/session"
+	"clipper/internal/up"
 	"clipper/keyhook"
 	"clipper/reassembler"
 	"clipper/sandbox"
@@ -31,6 +33,11 @@ func Role(args []string) {
 		os.Exit(capture.Main())
 	case "keyhook":
 		os.Exit(keyhook.Main())
+	case up.SweepRole:
+		if _, err := session.Sweep(session.Base()); err != nil {
+			fmt.Fprintln(os.Stderr, "clipper sweep:", err)
+			os.Exit(1)
+		}
 	case "cdpgw":
 		os.Exit(cdpgw.Main())
 	case "reassembler":

@@ -36,6 +36,7 @@ type Spec struct {
 	Files   []*os.File // become descriptors 3, 4, …; the supervisor's until the role is stopped
 	Final   bool       // ends by itself with status 0 when its work is done
 	Ended   func()     // called each time that its process has ended; nil: nobody asks
+	Orphan  bool       // finds out by itself that this process was killed; others are killed with it
 }
 
 // A role that dies more often than this within the window is given up.
@@ -60,7 +61,8 @@ type Supervisor struct {
 type role struct {
 	spec     Spec
 	cmd      *exec.Cmd
-	stopping bool
+	stopping bool // told to end
+	overdue  bool // killed because it did not
 	restart  bool // killed on purpose: start again at once, not counted
 	deaths   []time.Time
 	done     chan struct{} // closed when it will not run any more
@@ -121,6 +123,9 @@ func (s *Supervisor) launch(r *role) error {
 		}
 		cmd.Env = append(cmd.Env, EnvOptions+"="+string(b))
 	}
+	if r.stopping {
+		cmd.Env = append(cmd.Env, natsbus.EndEnv+"=1")
+	}
 	cmd.ExtraFiles = r.spec.Files
 	log, err := os.OpenFile(s.logPath(r.spec.Name), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -135,7 +140,10 @@ func (s *Supervisor) launch(r *role) error {
 	// A process group of its own: the terminal's Ctrl-C and Ctrl-Z are the app's. It
 	// stays in the session, which the kernel schedules as one (sched(7), "autogroup"):
 	// else each role would get as much of the processors as the app and all it starts.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if !r.spec.Orphan {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	}
 	s.fork(func() { err = cmd.Start() })
 	if err != nil {
 		return fmt.Errorf("start %s: %w", r.spec.Name, err)
@@ -155,7 +163,7 @@ func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case r.stopping, r.spec.Final && err == nil:
+	case r.stopping && (r.overdue || !interrupted(r, cmd)), r.spec.Final && err == nil:
 		close(r.done)
 		return
 	case r.restart:
@@ -184,7 +192,15 @@ func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 		if s.GaveUp != nil {
 			go s.GaveUp(r.spec.Name, err)
 		}
+		return
 	}
+}
+
+// interrupted reports whether a process that had been told to end died before it
+// could do so in order. A role of ours does not die of SIGTERM once it listens.
+func interrupted(r *role, cmd *exec.Cmd) bool {
+	st, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && st.Signaled() && (st.Signal() != syscall.SIGTERM || r.spec.Path == "")
 }
 
 func (s *Supervisor) logPath(name string) string { return filepath.Join(s.LogDir, name+".log") }
@@ -226,9 +242,22 @@ func (s *Supervisor) Stop(name string, limit time.Duration) error {
 	case <-r.done:
 		return r.err
 	case <-time.After(limit):
-		p.Process.Kill()
+		s.mu.Lock()
+		r.overdue = true
+		r.cmd.Process.Kill()
+		s.mu.Unlock()
 		<-r.done
 		return fmt.Errorf("%s did not end within %v%s", name, limit, s.LastWords(name))
+	}
+}
+
+// Leave lets the process of a role live on, which nobody looks after any more.
+func (s *Supervisor) Leave(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r := s.roles[name]; r != nil {
+		r.stopping = true
+		delete(s.roles, name)
 	}
 }
 

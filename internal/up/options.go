@@ -62,5 +62,8 @@ const (
 	stopLimit  = 3 * time.Second // from SIGTERM until a role has ended
 )
 
+// SweepRole is the role that clears away what killed sessions left.
+const SweepRole = "sweep"
+
 // TapName is the name under which a tap connects to the bus.
 const TapName = "tap"

@@ -38,6 +38,8 @@ type run struct {
 	files   []*os.File   // kept for roles that are started again
 
 	captureReady *os.File // says that the capture may be ended
+	life         *os.File // tells netd how this process ends
+	left         bool     // processes outlive the command and keep their network
 	roles        *roles.Supervisor
 	term         *term.Terminal
 	tools        *devTools
@@ -330,11 +332,18 @@ func (r *run) startSources() error {
 			return err
 		}
 	}
+	life, spawner, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	r.files = append(r.files, life, spawner)
+	r.life = spawner
 	sb := r.sandbox
 	specs := []roles.Spec{
-		{Name: "netd", Access: r.access,
-			Files:   []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"]},
-			Options: netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish}},
+		{Name: "netd", Access: r.access, Orphan: true,
+			Files: []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"], life, sb.Listener},
+			Options: netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, LifeFD: 8, ListenerFD: 9,
+				MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish, Orphaned: []string{"clipper", SweepRole}}},
 		{Name: "keyhook", Access: r.keysAccess,
 			Files:   []*os.File{sb.Listener, r.shared.Ring, r.shared.State, tell["keyhook"]},
 			Options: keyhook.Options{ListenerFD: 3, RingFD: 4, StateFD: 5, ReadyFD: 6, Killable: sb.Killable, KeyLogFiles: r.keyLogs, AppPID: sb.PID}},
@@ -424,15 +433,21 @@ func (r *run) leftBehind(ctx context.Context) {
 		return
 	}
 	if !r.o.WaitAll {
-		r.term.Say("the command has ended and left %d processes running; they have no network any more (--wait-all waits for them, --kill-all ends them)", len(left))
+		r.left = true
+		r.term.Say("the command has ended and left %s running, with a network that is not recorded any more (--wait-all waits, --kill-all ends them)", processes(len(left)))
 		return
 	}
-	r.term.Note("the command has ended; waiting for %d processes that it left running (Ctrl-C: no longer)", len(left))
+	r.term.Note("the command has ended; waiting for %s that it left running (Ctrl-C: no longer)", processes(len(left)))
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := r.sandbox.WaitAll(ctx); err != nil && ctx.Err() == nil {
-		r.fail(err)
+	r.left = r.sandbox.WaitAll(ctx) != nil
+}
+
+func processes(n int) string {
+	if n == 1 {
+		return "1 process"
 	}
+	return fmt.Sprint(n, " processes")
 }
 
 // drain ends the sources, which ends the decoders one after the other, and
@@ -455,7 +470,12 @@ func (r *run) drain(out *outputs) {
 	var wg sync.WaitGroup
 	wg.Go(func() { stop("keyhook") })
 	wg.Go(func() {
-		stop("netd") // before the capture, which then has all that it will ever see
+		if r.left {
+			r.roles.Leave("netd")
+			r.life.Write([]byte{netd.Leave})
+		} else {
+			stop("netd") // before the capture, which then has all that it will ever see
+		}
 		stop("capture")
 		go r.sandbox.Unplug() // meanwhile; close waits for it
 	})

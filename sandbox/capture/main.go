@@ -32,7 +32,7 @@ type Options struct {
 // after SIGTERM, when all that was recorded until then is stored, with status 0;
 // a second SIGTERM kills it. Any other end leaves the ring for a successor.
 func Main() (status int) {
-	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	ctx, stop := natsbus.RoleContext()
 	context.AfterFunc(ctx, stop) // the second one acts as usual
 	signal.Ignore(unix.SIGINT)   // of the terminal; it is meant for the program
 	if err := run(ctx); err != nil {

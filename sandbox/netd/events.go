@@ -20,6 +20,10 @@ type events struct {
 	apply chan func(bus.Conditions) error
 	known func() // what held before is in force; set before apply gets its function
 	done  chan error
+
+	mu     sync.RWMutex
+	closed bool // c
+	err    error
 }
 
 const eventQueue = 4096
@@ -88,13 +92,26 @@ func (e *events) obey(apply func(bus.Conditions) error) <-chan struct{} {
 // the bus they flow all the same.
 const knownLimit = 2 * time.Second
 
-func (e *events) publish(ev bus.ProcEvent) { e.c <- ev }
+// publish publishes ev, unless the end was published before.
+func (e *events) publish(ev bus.ProcEvent) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if !e.closed {
+		e.c <- ev
+	}
+}
 
-// close publishes the end and waits until it is stored.
+// close publishes the end and waits until it is stored. It may be called again.
 func (e *events) close() error {
 	if e == nil {
 		return nil
 	}
-	close(e.c)
-	return <-e.done
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.closed = true
+		close(e.c)
+		e.err = <-e.done
+	}
+	return e.err
 }

@@ -3,11 +3,9 @@
 package netd
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 
 	"clipper/bus/natsbus"
@@ -38,14 +36,20 @@ func run() error {
 	if err := unix.Setpgid(0, 0); err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("netd: setpgid: %w", err)
 	}
-	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD)
-	ctx, cancel := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD, o.LifeFD, o.ListenerFD)
+	ctx, cancel := natsbus.RoleContext()
 	defer cancel()
-	go func() {
-		awaitParent()
-		os.Exit(1) // the spawner was killed: the program is dead too
-	}()
 	events := openEvents()
+	if o.LifeFD != 0 {
+		if err := followSpawner(o, func() { events.close() }, cancel); err != nil {
+			return err
+		}
+	} else {
+		go func() {
+			awaitParent()
+			os.Exit(1) // the spawner was killed: the program is dead too
+		}()
+	}
 	if events != nil {
 		o.Owner = events.publish
 		o.Conditions = events.obey

@@ -23,6 +23,18 @@ type Options struct {
 	// or the text of the error that prevents it; then it is closed. 0: nobody asks.
 	ReadyFD int `json:"readyFd,omitempty"`
 
+	// LifeFD is the reading end of a pipe whose other end only the spawner has.
+	// It gets Leave when the spawner ends and other processes stay; closed without
+	// that, the spawner was killed, of which no death signal may tell netd. 0: netd
+	// ends with its parent.
+	LifeFD int `json:"lifeFd,omitempty"`
+	// ListenerFD is the seccomp listener of the sandbox, which netd answers from
+	// Leave on. 0: there is none.
+	ListenerFD int `json:"listenerFd,omitempty"`
+	// Orphaned is the argv with which this executable, run again, clears away what
+	// a killed spawner left. Empty: nothing does.
+	Orphaned []string `json:"orphaned,omitempty"`
+
 	Publish []Publish `json:"publish,omitempty"`
 
 	// DNS lists the host's resolvers as address or address:port. Empty: those

@@ -67,3 +67,69 @@ func Processes(id ID, f func(pid int) bool) error {
 		}
 	}
 }
+
+// first is a process in a namespace, 0 if there is none.
+func first(id ID) (pid int) {
+	Processes(id, func(p int) bool {
+		pid = p
+		return false
+	})
+	return pid
+}
+
+// AwaitEmpty returns true when no process is left in a namespace, false after
+// something was received from stop, which may be nil.
+func AwaitEmpty(stop <-chan struct{}, id ID) bool {
+	const stopPoll = 100 // ms
+	timeout := -1
+	if stop != nil {
+		timeout = stopPoll
+	}
+	// Twice: a process may hide from one look by forking meanwhile.
+	for looks := 0; looks < 2; {
+		select {
+		case <-stop:
+			return false
+		default:
+		}
+		pid := first(id)
+		if pid == 0 {
+			looks++
+			continue
+		}
+		looks = 0
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue // it has ended
+		}
+		// The number may be another process's by now.
+		if ns, err := OfProcess(pid); err == nil && ns == id {
+			unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, timeout)
+		}
+		unix.Close(fd)
+	}
+	return true
+}
+
+// KillAll kills every process in a namespace, those included that they start
+// meanwhile.
+func KillAll(id ID) {
+	const rounds = 1000 // whoever forks faster than that is let go
+	for range rounds {
+		killed := false
+		Processes(id, func(pid int) bool {
+			fd, err := unix.PidfdOpen(pid, 0)
+			if err != nil {
+				return true
+			}
+			defer unix.Close(fd)
+			if ns, err := OfProcess(pid); err == nil && ns == id {
+				killed = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil || killed
+			}
+			return true
+		})
+		if !killed {
+			return
+		}
+	}
+}
