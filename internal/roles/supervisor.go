@@ -192,7 +192,6 @@ func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 		if s.GaveUp != nil {
 			go s.GaveUp(r.spec.Name, err)
 		}
-		return
 	}
 }
 
