@@ -24,9 +24,10 @@ type decoding struct {
 	least  float64 // the ratio that is the aim
 	plain  bool    // no TLS
 	client func(s *truth.Server, ca string) []string
-	// filter has tshark print a line for each of count frames or messages.
-	filter string
-	count  int
+	// filter has tshark print a line for each of count frames or messages; layers is
+	// what it has to tell of them.
+	filter, layers string
+	count          int
 }
 
 // decode compares the CPU seconds of `clipper read` and tshark. The captures are
@@ -44,7 +45,7 @@ func decode(bin, client, dir string, requests, bulk int) error {
 		client: func(s *truth.Server, ca string) []string {
 			return []string{client, "-ca", ca, "-n", strconv.Itoa(requests), "-c", "10", "-h2", s.URL}
 		},
-		filter: "http2.headers.method", count: requests,
+		filter: "http2.headers.method", layers: "http2", count: requests,
 	}, {
 		name: "bulk HTTP/1.1 over TLS 1.3", file: fmt.Sprintf("bulk-%d.pcapng", bulk), amount: float64(bulk), unit: "MB", least: 40,
 		client: func(s *truth.Server, ca string) []string {
@@ -54,13 +55,13 @@ func decode(bin, client, dir string, requests, bulk int) error {
 			}
 			return c
 		},
-		filter: "http.response", count: parts,
+		filter: "http.response", layers: "http", count: parts,
 	}, {
 		name: "plain HTTP/1.1", file: fmt.Sprintf("plain-%d.pcapng", requests), amount: float64(requests), unit: "requests", least: 15, plain: true,
 		client: func(s *truth.Server, _ string) []string {
 			return []string{client, "-n", strconv.Itoa(requests), "-c", "10", s.URL}
 		},
-		filter: "http.request", count: requests,
+		filter: "http.request", layers: "http", count: requests,
 	}}
 	for _, k := range kinds {
 		path := filepath.Join(dir, k.file)
@@ -101,33 +102,52 @@ func (k *decoding) capture(bin, path string) error {
 	return os.Rename(part, path)
 }
 
-// compare reads the file with both and checks that both saw all of it.
+// compare reads the file with both and checks that both saw all of it. Two
+// things are compared: to find the messages, which tshark does at its cheapest
+// for one field; and to write down what is in them, as JSON.
 func (k *decoding) compare(bin, path string) error {
-	lines, err := exec.Command(bin, "read", "-q", "--json", "-", path).Output()
-	if err != nil {
-		return fmt.Errorf("clipper read --json: %w", err)
-	}
-	if n := bytes.Count(lines, []byte("\n")); n != k.count {
-		return fmt.Errorf("%s: clipper gives %d exchanges, want %d", path, n, k.count)
-	}
-	clipper, err := cpuOf(exec.Command(bin, "read", "-q", path), nil)
+	find, err := cpuOf(exec.Command(bin, "read", "-q", path), nil)
 	if err != nil {
 		return err
 	}
-	var out strings.Builder
-	tshark, err := cpuOf(exec.Command("tshark", "-n", "-r", path, "-Y", k.filter, "-T", "fields", "-e", k.filter), &out)
+	var lines lineCounter
+	write, err := cpuOf(exec.Command(bin, "read", "-q", "--json", "-", path), &lines)
+	if err != nil {
+		return err
+	}
+	if lines.lines != k.count {
+		return fmt.Errorf("%s: clipper gives %d exchanges, want %d", path, lines.lines, k.count)
+	}
+	var fields lineCounter
+	tsharkFind, err := cpuOf(exec.Command("tshark", "-n", "-r", path, "-Y", k.filter, "-T", "fields", "-e", k.filter), &fields)
 	if err != nil {
 		return err
 	}
 	// A frame may hold several messages, separated by commas.
-	if n := strings.Count(out.String(), "\n") + strings.Count(out.String(), ","); n != k.count {
+	if n := fields.lines + fields.commas; n != k.count {
 		return fmt.Errorf("%s: tshark gives %d messages, want %d", path, n, k.count)
 	}
+	tsharkWrite, err := cpuOf(exec.Command("tshark", "-n", "-r", path, "-Y", k.layers, "-T", "json", "-J", k.layers), io.Discard)
+	if err != nil {
+		return err
+	}
 	fmt.Printf("\n%s: %.0f %s\n", k.name, k.amount, k.unit)
-	fmt.Printf("  clipper %8.2f CPU s  %10.0f %s/CPU s\n", clipper, k.amount/clipper, k.unit)
-	fmt.Printf("  tshark  %8.2f CPU s  %10.0f %s/CPU s\n", tshark, k.amount/tshark, k.unit)
-	fmt.Printf("  ratio   %8.1f (aim %.0f)\n", tshark/clipper, k.least)
+	fmt.Printf("  %-46s %8.2f CPU s %10.0f %s/CPU s\n", "clipper read -q", find, k.amount/find, k.unit)
+	fmt.Printf("  %-46s %8.2f CPU s %10.0f %s/CPU s\n", "tshark -Y "+k.filter+" -T fields", tsharkFind, k.amount/tsharkFind, k.unit)
+	fmt.Printf("  %-46s %8.2f CPU s %10.0f %s/CPU s\n", "clipper read -q --json -", write, k.amount/write, k.unit)
+	fmt.Printf("  %-46s %8.2f CPU s %10.0f %s/CPU s\n", "tshark -Y "+k.layers+" -T json", tsharkWrite, k.amount/tsharkWrite, k.unit)
+	fmt.Printf("  to find: %.1f times tshark; to find, against tshark -T json: %.1f (aim %.0f); to write: %.1f\n",
+		tsharkFind/find, tsharkWrite/find, k.least, tsharkWrite/write)
 	return nil
+}
+
+// lineCounter counts what is written to it.
+type lineCounter struct{ lines, commas int }
+
+func (l *lineCounter) Write(b []byte) (int, error) {
+	l.lines += bytes.Count(b, []byte("\n"))
+	l.commas += bytes.Count(b, []byte(","))
+	return len(b), nil
 }
 
 // cpuOf runs cmd and gives its CPU seconds.

@@ -9,7 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"time"
 )
 
 // readMemory has `clipper read` decode captures that come through a pipe, and tells
@@ -126,6 +126,19 @@ func piped(bin string, args []string, exchanges int, write func(*capture) error)
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	// Not the maximum of rusage: that counts this process, before the exec.
+	used, ended, looked := map[string]usage{}, make(chan bool), make(chan bool)
+	go func() {
+		defer close(looked)
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(20 * time.Millisecond):
+				look(cmd.Process.Pid, "read", used)
+			}
+		}
+	}()
 	c, err := newCapture(in)
 	if err == nil {
 		err = write(c)
@@ -134,14 +147,16 @@ func piped(bin string, args []string, exchanges int, write func(*capture) error)
 		err = c.w.Flush()
 	}
 	in.Close()
-	if err = errors.Join(err, cmd.Wait()); err != nil {
+	err = errors.Join(err, cmd.Wait())
+	close(ended)
+	<-looked
+	if err != nil {
 		return fmt.Errorf("%v: %w\n%.1000s", cmd.Args, err, out.String())
 	}
 	if n := strings.Count("\n"+out.String(), "\n200 "); n < exchanges {
 		return fmt.Errorf("clipper gives %d exchanges, want %d", n, exchanges)
 	}
-	u := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	cpu := (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-	fmt.Printf("  read %d MiB in %.2f CPU s, %.0f MB/CPU s; at most %d MiB of memory\n", c.n>>20, cpu, float64(c.n)/1e6/cpu, u.Maxrss>>10)
+	fmt.Printf("  read %d MiB in %.2f CPU s, %.0f MB/CPU s; at most %d MiB of memory\n", c.n>>20, cpu, float64(c.n)/1e6/cpu, used["read"].peak>>10)
 	return nil
 }
