@@ -127,6 +127,20 @@ print(os.getpid(), child)
 		client := "/usr/bin/openssl s_client -connect " + host + ":" + port
 		run(t, 2, "/bin/sh", "-c", "(sleep 0.3; echo Q) | "+client+" -sess_out s.pem >/dev/null 2>&1; echo Q | "+client+" -sess_in s.pem 2>/dev/null | grep -q Reused,")
 	})
+	t.Run("Java without room for an agent", func(t *testing.T) {
+		jlink, err := exec.LookPath("jlink")
+		if err != nil {
+			t.Skip("no JDK")
+		}
+		runtime := filepath.Join(b.dir, "runtime")
+		if out, err := exec.Command(jlink, "--add-modules", "java.base", "--strip-debug", "--output", runtime).CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		o := b.run(t, b.user, nil, filepath.Join(runtime, "bin/java"), "-version")
+		if o.code != 0 || !strings.Contains(o.hooks(), "without the module java.instrument") {
+			t.Errorf("exit code %d\n%s%s", o.code, o.stderr, o.hooks())
+		}
+	})
 	for _, tracer := range [][]string{{"/usr/bin/strace", "-f", "-o", "/dev/null"}, {"/usr/bin/gdb", "-batch", "-ex", "run", "--args"}} {
 		t.Run("under "+tracer[0], func(t *testing.T) {
 			if _, err := os.Stat(tracer[0]); err != nil {

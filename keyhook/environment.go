@@ -76,15 +76,23 @@ func javaToolOptions(dir string, environ []string) (add []string, files []KeyLog
 	if strings.ContainsAny(dir, " \t\n'\"=,:") {
 		return nil, nil, nil // the variable could not carry the path
 	}
-	jar, log := filepath.Join(dir, "jsse-agent.jar"), filepath.Join(dir, "jsse-keys")
+	jar, log := filepath.Join(dir, agentName), filepath.Join(dir, "jsse-keys")
 	if err := create(jar, agentJar); err != nil {
 		return nil, nil, err
 	}
 	if err := create(log, nil); err != nil {
 		return nil, nil, err
 	}
-	options := strings.TrimSpace(lookup(environ, name) + " -javaagent:" + jar + "=" + log)
+	options := strings.TrimSpace(lookup(environ, name) + " " + agentOption(log))
 	return []string{name + "=" + options}, []KeyLogFile{{Path: log, Agent: "jsse"}}, nil
+}
+
+const agentName = "jsse-agent.jar"
+
+// agentOption is the option for a Java VM whose agent writes to log, beside which
+// it lies.
+func agentOption(log string) string {
+	return "-javaagent:" + filepath.Join(filepath.Dir(log), agentName) + "=" + log
 }
 
 // create makes a file of the session's directory.

@@ -96,6 +96,11 @@ func Serve(ctx context.Context, o Options, p Publisher) error {
 			lost.Add(1)
 		}
 	}}
+	for _, f := range o.KeyLogFiles {
+		if f.Agent != "" {
+			sup.JavaAgent = agentOption(f.Path)
+		}
+	}
 	if os.Getenv("CLIPPER_KEYHOOK_DEBUG") != "" {
 		sup.Log = func(f string, a ...any) { fmt.Fprintf(os.Stderr, "keyhook: "+f+"\n", a...) }
 	}

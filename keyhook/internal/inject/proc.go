@@ -38,18 +38,23 @@ func threadGroup(tid int) int {
 // stat reads the parent and the start time (clock ticks since boot) of a
 // process (proc_pid_stat(5)).
 func stat(pid int) (parent int, start uint64, ok bool) {
-	b, err := os.ReadFile(procPath(pid, "stat"))
-	if err != nil {
-		return 0, 0, false
-	}
-	// The name in parentheses may hold anything.
-	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	f := statFields(pid)
 	if len(f) < 20 {
 		return 0, 0, false
 	}
 	parent, err1 := strconv.Atoi(f[1])
 	start, err2 := strconv.ParseUint(f[19], 10, 64)
 	return parent, start, err1 == nil && err2 == nil
+}
+
+// statFields are the fields of /proc/PID/stat behind the second.
+func statFields(pid int) []string {
+	b, err := os.ReadFile(procPath(pid, "stat"))
+	if err != nil {
+		return nil
+	}
+	// The name in parentheses may hold anything.
+	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
 }
 
 // maxCommand bounds the argument list in an event.

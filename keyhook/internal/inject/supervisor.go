@@ -38,6 +38,8 @@ type Supervisor struct {
 	// Report takes process events. It must not block. published, which may be
 	// nil, is called when the event cannot be lost any more.
 	Report func(e *bus.ProcEvent, published func())
+	// JavaAgent is the option in JAVA_TOOL_OPTIONS that is ours, "" if there is none.
+	JavaAgent string
 	// Log takes what only a developer wants to know; nil: nowhere.
 	Log func(format string, args ...any)
 
@@ -265,6 +267,11 @@ func (s *Supervisor) lookMap(n seccomp.Notification) func() {
 	path := procPath(int(n.TID), "fd", strconv.Itoa(int(int32(n.Args[4]))))
 	res, known := s.cache.lookup(path)
 	switch {
+	case known && res != nil && res.SharedName == javaVM:
+		return func() {
+			s.keepAgentOut(int(n.TID), int32(n.Args[4]))
+			s.answer(n.ID)
+		}
 	case known && !res.Hookable():
 		if res != nil && res.Library != "" {
 			return func() {
@@ -281,6 +288,9 @@ func (s *Supervisor) lookMap(n seccomp.Notification) func() {
 			if res := s.cache.search(path, searchLimit); res.Hookable() {
 				s.dance(n, res)
 			} else {
+				if res != nil && res.SharedName == javaVM {
+					s.keepAgentOut(int(n.TID), int32(n.Args[4]))
+				}
 				s.answer(n.ID)
 				if res != nil && res.Library != "" {
 					s.hookEvent(int(n.TID), verdict(res))

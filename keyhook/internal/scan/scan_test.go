@@ -117,10 +117,13 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
+// Magic numbers of function tables: of Go 1.18 and 1.19, and of 1.20 and later.
+const go118, go120 = 0xfffffff0, 0xfffffff1
+
 // pclntabOf makes a small table with one function of the given name.
-func pclntabOf(name string) []byte {
+func pclntabOf(magic uint32, name string) []byte {
 	b := make([]byte, 72)
-	le.PutUint32(b, 0xfffffff1)
+	le.PutUint32(b, magic)
 	b[6], b[7] = 1, 8
 	le.PutUint64(b[8:], 1)
 	le.PutUint64(b[32:], 72)
@@ -138,24 +141,56 @@ func pclntabOf(name string) []byte {
 }
 
 func TestPclntab(t *testing.T) {
-	b := pclntabOf("github.com/x/utls.(*Config).writeKeyLog")
-	p, ok := parsePclntab(b)
-	if !ok {
-		t.Fatal("not read")
+	for _, magic := range []uint32{go118, go120} {
+		b := pclntabOf(magic, "github.com/x/utls.(*Config).writeKeyLog")
+		p, ok := parsePclntab(b)
+		if !ok {
+			t.Fatalf("%#x: not read", magic)
+		}
+		got := p.find(keyLogFunction, 10)
+		if len(got) != 1 || got[0] != (goFunc{"github.com/x/utls.(*Config).writeKeyLog", 0x100, 0x180}) {
+			t.Errorf("%#x: %+v", magic, got)
+		}
+		for n := range b {
+			if p, ok := parsePclntab(b[:n]); ok {
+				p.find(keyLogFunction, 10)
+			}
+		}
 	}
-	got := p.find(keyLogFunction, 10)
-	if len(got) != 1 || got[0] != (goFunc{"github.com/x/utls.(*Config).writeKeyLog", 0x100, 0x180}) {
-		t.Errorf("%+v", got)
+	const go116 = 0xfffffffa // which has other fields
+	if _, ok := parsePclntab(pclntabOf(go116, "crypto/tls.(*Config).writeKeyLog")); ok {
+		t.Error("a table of Go 1.16 was read")
 	}
-	for n := range b {
-		if p, ok := parsePclntab(b[:n]); ok {
-			p.find(keyLogFunction, 10)
+}
+
+// TestOldRustls: a vtable that goes on is of another trait.
+func TestOldRustls(t *testing.T) {
+	at := func(addrs ...uint64) (p []pointer) {
+		for _, a := range addrs {
+			p = append(p, pointer{addr: a})
+		}
+		return p
+	}
+	for _, c := range []struct {
+		rest []pointer
+		want bool
+	}{
+		{nil, false},
+		{at(48), false},     // the drop function of the next vtable
+		{at(48, 72), false}, // the same, with its first method
+		{at(48, 56), true},  // two more methods
+		{at(56, 64), false}, // something else
+		{at(48, 56, 64), true},
+	} {
+		if got := methodAt(c.rest, 48); got != c.want {
+			t.Errorf("%+v: %v", c.rest, got)
 		}
 	}
 }
 
 func FuzzPclntab(f *testing.F) {
-	f.Add(pclntabOf("crypto/tls.(*Config).writeKeyLog"))
+	f.Add(pclntabOf(go118, "crypto/tls.(*Config).writeKeyLog"))
+	f.Add(pclntabOf(go120, "crypto/tls.(*Config).writeKeyLog"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, ok := parsePclntab(b); ok {
 			if got := p.find(keyLogFunction, 10); len(got) > 10 {
