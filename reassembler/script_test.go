@@ -1,6 +1,7 @@
 package reassembler_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -40,7 +41,8 @@ var update = flag.Bool("update", false, "rewrite the golden part of testdata/*.t
 //	later          captured at the next play
 //	twice          captured twice
 //	cut=N          the capture cut N bytes off
-//	frag=N         in IP fragments of N bytes; reversed: the last first
+//	frag=N         in IP fragments of N bytes; reversed: the last first;
+//	               overlap: the first has 8 bytes of the second, too; first: it alone
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -243,7 +245,7 @@ func (s *script) packet(words []string) {
 			p.flags |= 1 << i
 		}
 	}
-	var lost, later, twice, reversed, fixed bool
+	var lost, later, twice, reversed, overlap, first, fixed bool
 	var cut, frag int
 	for _, w := range words[2:] {
 		key, value, _ := strings.Cut(w, "=")
@@ -276,6 +278,10 @@ func (s *script) packet(words []string) {
 			twice = true
 		case w == "reversed":
 			reversed = true
+		case w == "overlap":
+			overlap = true
+		case w == "first":
+			first = true
 		default:
 			s.t.Fatalf("script: word %q", w)
 		}
@@ -302,6 +308,14 @@ func (s *script) packet(words []string) {
 				c.next[d]++
 			}
 		}
+	}
+	if overlap {
+		whole := append(ips[0][:len(ips[0]):len(ips[0])], ips[1][20:28]...) // IPv4 without options
+		binary.BigEndian.PutUint16(whole[2:], uint16(len(whole)))
+		ips[0] = whole
+	}
+	if first {
+		ips = ips[:1]
 	}
 	c.last[d] = ips[0]
 	if lost {
