@@ -40,7 +40,7 @@ func gatewayWith(t *testing.T, o cdpgw.Options, names ...string) *cdpgw.Gateway 
 func feed(t *testing.T, g *cdpgw.Gateway, names ...string) {
 	t.Helper()
 	if len(names) == 0 {
-		names = []string{"h2-get", "h1-post", "redirect-chain", "redirect-ignored", "failures", "verdicts", "websocket", "sse", "grpc", "media", "odd"}
+		names = []string{"h2-get", "h1-post", "redirect-chain", "redirect-ignored", "failures", "verdicts", "websocket", "sse", "grpc", "media", "odd", "blocked", "dns"}
 	}
 	for _, n := range names {
 		steps, err := fixture.Read(filepath.Join("../testdata", n+".jsonl"))

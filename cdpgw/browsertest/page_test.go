@@ -3,6 +3,9 @@ package browsertest
 import (
 	"strings"
 	"testing"
+
+	"clipper/bus"
+	"clipper/cdpgw"
 )
 
 func find(rows []map[string]string, name string) map[string]string {
@@ -149,4 +152,45 @@ func TestCertificates(t *testing.T) {
 		}
 	}
 	b.shot("certificates")
+}
+
+// A body that had to make room says so.
+func TestEvictedBody(t *testing.T) {
+	g := gatewayWith(t, cdpgw.Options{BodyMemory: 1 << 20, BodyDisk: 1 << 20}, "h2-get")
+	for i := range 8 {
+		g.Process(&bus.Record{Layer: bus.Body, Type: bus.BodyBytes, Conn: bus.ConnID(1000 + i), Stream: 1, Dir: bus.ServerToClient, Payload: make([]byte, 512<<10)})
+	}
+	b := chromium(t)
+	b.open(g.Status().URL, 2)
+	b.Item("users?page=1", "Response", "body no longer kept: the limit on stored bodies was reached")
+	b.shot("evicted")
+}
+
+// A custom profile of the throttling settings is one of the menu.
+func TestCustomThrottling(t *testing.T) {
+	g, want := conditions(t)
+	b := chromium(t)
+	b.open(g.Status().URL, 5)
+	b.must(`clipperTest.choose('Add…')`)
+	b.must(`clipperTest.body().includes('Add profile')`)
+	b.shot("profiles")
+	b.must(`(() => {
+		const add = clipperTest.every(e => e.tagName === 'DEVTOOLS-BUTTON' && clipperTest.text(e).includes('Add profile'))[0];
+		add?.click();
+		return !!add;
+	})()`)
+	b.must(`(() => {
+		const fields = clipperTest.every(e => e.tagName === 'INPUT' && e.closest('.editor-container') && e.type !== 'checkbox');
+		['mine', '800', '400', '150'].forEach((value, i) => {
+			fields[i].value = value;
+			fields[i].dispatchEvent(new Event('input', {bubbles: true}));
+		});
+		const add = clipperTest.every(e => e.tagName === 'DEVTOOLS-BUTTON' && clipperTest.text(e) === 'Add')[0];
+		add?.click();
+		return !!add;
+	})()`)
+	b.shot("profile")
+	b.must(`clipperTest.button('Close')`)
+	b.must(`clipperTest.choose('mine')`)
+	want(`{"limits":[{"latency":150000000,"download":100000,"upload":50000}]}`)
 }

@@ -147,7 +147,7 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
     const isValid = SDK.NetworkManager.RequestURLPattern.isValidPattern(value);`],
   // A request-level latency is a multiple of the round trip's that it stands for;
   // here each round trip takes longer.
-  ['core/sdk/NetworkManager.ts', /(urlPattern: urlPattern \?\? '',\s+latency: )conditions\.latency/, '$1conditions.targetLatency ?? conditions.latency'],
+  ['core/sdk/NetworkManager.ts', /latency: (\w+TargetLatency) \* [\d.]+/g, 'latency: $1'],
   // A program's network changes by a click, and not by what was clicked in
   // another session.
   ['core/sdk/NetworkManager.ts', "createSetting('active-network-condition-key', PredefinedThrottlingConditionKey.NO_THROTTLING)",

@@ -25,6 +25,7 @@ const unused = [
   'navigator-content-scripts', 'sources.scope-chain', 'sources.watch', 'sources.js-breakpoints', 'sources.threads',
   'sources.xhr-breakpoints', 'sources.dom-breakpoints', 'sources.global-listeners', 'sources.event-listener-breakpoints',
   'sources.csp-violation-breakpoints', 'sources.object-event-listeners',
+  'workspace', 'experiments', 'blackbox', 'devices',
 ];
 for (const id of unused) {
   UI.ViewManager.maybeRemoveViewExtension(id);
