@@ -89,7 +89,7 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
     rows.push(['TLS', [tls.protocol, tls.keyExchangeGroup || tls.keyExchange, tls.cipher, tls.mac].filter(Boolean).join(', '), 'tls']);
     if (tls.issuer) {
       const show = (): void => clipper.showText('clipper-certificates', fetch('certificates?origin=' + encodeURIComponent(request.parsedURL.securityOrigin())));
-      rows.push(['Certificate', html\`\${tls.subjectName}, issued by \${tls.issuer}, valid from \${day(tls.validFrom)} to \${day(tls.validTo)}
+      rows.push(['Certificate', html\`\${tls.subjectName + ', issued by ' + tls.issuer + ', valid from ' + day(tls.validFrom) + ' to ' + day(tls.validTo)}
           <button class="devtools-link" style="border: none; background: none; padding: 0; font: inherit" @click=\${show}>Show the chain</button>\` as unknown as string, 'certificate']);
       rows.push(['Certificate names', tls.sanList.join(', '), 'certificate-names']);
     }

@@ -16,6 +16,7 @@ import (
 type conditions struct {
 	apply func(bus.Conditions) error // in the network
 	say   func(format string, a ...any)
+	ended func() bool // the network is gone: nothing is changed any more, nor said
 
 	mu  sync.Mutex
 	now bus.Conditions
@@ -25,7 +26,12 @@ type conditions struct {
 func (s *conditions) set(c bus.Conditions) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ended() {
+		s.now = c
+		return nil
+	}
 	if err := s.apply(c); err != nil {
+		s.say("DevTools asked for another network, which could not be had: %v", err)
 		return err
 	}
 	before, after := describe(s.now), describe(c)
@@ -48,9 +54,7 @@ func (s *conditions) undo() {
 	if nothing {
 		return
 	}
-	if err := s.set(bus.Conditions{}); err != nil {
-		s.say("DevTools is gone, but what it changed of the network of the command could not be undone: %v", err)
-	}
+	_ = s.set(bus.Conditions{}) // it said so
 }
 
 func (s *conditions) current() bus.Conditions {

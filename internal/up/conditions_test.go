@@ -13,7 +13,9 @@ func TestConditionsSaid(t *testing.T) {
 	var said []string
 	var applied bus.Conditions
 	var refuse error
+	ended := false
 	s := conditions{
+		ended: func() bool { return ended },
 		apply: func(c bus.Conditions) error { applied = c; return refuse },
 		say:   func(format string, a ...any) { said = append(said, fmt.Sprintf(format, a...)) },
 	}
@@ -49,7 +51,11 @@ func TestConditionsSaid(t *testing.T) {
 		t.Errorf("in force: %+v", applied)
 	}
 	refuse = errors.New("no network")
-	if err := s.set(bus.Conditions{Offline: true}); err == nil || s.current().Offline {
-		t.Errorf("%v, %+v", err, s.current())
+	if err := s.set(bus.Conditions{Offline: true}); err == nil || s.current().Offline || said[len(said)-1] != "DevTools asked for another network, which could not be had: no network" {
+		t.Errorf("%v, %+v, %q", err, s.current(), said)
+	}
+	ended = true
+	if err := s.set(bus.Conditions{Offline: true}); err != nil || len(said) != len(want)+1 {
+		t.Errorf("after the end: %v, %q", err, said)
 	}
 }

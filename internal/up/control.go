@@ -51,6 +51,14 @@ func (r *run) control() error {
 		return err
 	}
 	r.conditions.apply, r.conditions.say = r.bus.ApplyConditions, r.term.Say
+	r.conditions.ended = func() bool {
+		select {
+		case <-r.roles.Done("netd"):
+			return true
+		default:
+			return false
+		}
+	}
 	return r.bus.ServeConditions(r.conditions.set, r.conditions.current)
 }
 

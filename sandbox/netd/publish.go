@@ -166,7 +166,7 @@ func (n *nat) publishUDP(c *net.UDPConn, port uint16) {
 			continue
 		}
 		gateway, ok := t.port(from)
-		if !ok || k > 65535-h {
+		if !ok || k > 65535-h || n.shape.offline() {
 			continue
 		}
 		dst := netip.AddrPortFrom(n.serverAddr(unix.IPPROTO_UDP, port), port)

@@ -73,7 +73,9 @@ func (t *udpTable) fromSandbox(p *packet, vnet []byte) {
 		deliver := t.published[dst.Port()]
 		t.mu.Unlock()
 		if deliver != nil {
-			deliver(b)
+			if !t.n.shape.offline() {
+				deliver(b)
+			}
 			return
 		}
 	}
