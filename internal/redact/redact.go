@@ -146,11 +146,16 @@ func (r *Redactor) response(p *bus.Response) *bus.Response {
 }
 
 func (r *Redactor) end(e *bus.MessageEnd) *bus.MessageEnd {
-	if e == nil || len(e.Trailers) == 0 {
-		return e
+	if e == nil {
+		return nil
 	}
 	c := *e
 	c.Trailers = r.headers(e.Trailers)
+	if c.Content != nil && c.Content.Parts != nil { // their places are those in the body as it was
+		content := *c.Content
+		content.Parts = nil
+		c.Content = &content
+	}
 	return &c
 }
 

@@ -128,6 +128,18 @@ func TestSameSecretSameName(t *testing.T) {
 	}
 }
 
+// TestParts: the parts of a multipart body lie elsewhere when it is redacted.
+func TestParts(t *testing.T) {
+	x := &exchange.Exchange{RequestEnd: &bus.MessageEnd{Trailers: []bus.Field{{Name: "X-Token", Value: "x"}}, Content: &bus.Content{Kind: "multipart", PartCount: 1, Parts: []bus.Part{{Name: "password", Size: 8}}}}}
+	c := New().Exchange(x).RequestEnd
+	if len(c.Content.Parts) != 0 || c.Content.PartCount != 1 || c.Trailers[0].Value == "x" {
+		t.Errorf("got %+v", c)
+	}
+	if len(x.RequestEnd.Content.Parts) != 1 || x.RequestEnd.Trailers[0].Value != "x" {
+		t.Error("the original was changed")
+	}
+}
+
 func TestLargeBodyIsLeftOut(t *testing.T) {
 	body, size, err := New().Bodies(source(bytes.Repeat([]byte("a"), MaxBody+1))).Body(0, 0, 0)
 	if err != nil {
