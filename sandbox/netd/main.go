@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	"clipper/bus/natsbus"
 
@@ -29,6 +30,7 @@ func run() error {
 	}
 	// One processor for the loop, one for all else.
 	runtime.GOMAXPROCS(2)
+	debug.SetGCPercent(50) // the packets themselves are in buffers that are used again
 	// A process group of its own: a stop of the program's job (^Z) must not stop the
 	// network of what runs beside it. Not a session: the kernel schedules sessions as
 	// groups (sched(7), "autogroup"), and netd in another one than the program halves

@@ -38,7 +38,7 @@ func (b *Buffer) WithHeader(n int) []byte { return b.b[b.start-n : b.end] }
 var classes = [...]int{1 << 10, 8 << 10, MaxPayload}
 
 // keep is how many free buffers of each class are kept.
-var keep = [...]int{1024, 128, 32}
+var keep = [...]int{1024, 128, 16}
 
 // Pool gives out buffers. It is not safe for concurrent use.
 type Pool struct {
