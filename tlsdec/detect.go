@@ -153,6 +153,8 @@ func (c *conn) clear(h *half, r *bus.Record) status {
 				answer = probeClientHelloV2(b)
 			}
 		}
+	case c.tls != nil && c.tls.hello == nil && c.half[bus.ClientToServer].mode == modeTLS && !c.peerless:
+		return needPeer // the rest of the ClientHello came out of order
 	case c.tls != nil:
 		if answer = probeServer(b); answer == no {
 			c.notTLS(h, b, r.Time)

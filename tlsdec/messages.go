@@ -76,6 +76,7 @@ func (c *conn) message(h *half, typ uint8, body []byte, t int64) {
 		s.helloDone = true
 	case typ == msgClientKeyExchange && client:
 		s.premasterID = encryptedPremasterID(body, s.version)
+		c.advanced()
 	case typ == msgEndOfEarlyData && client && h.epoch == epochEarly:
 		h.epoch, h.prot = epochHandshake, nil
 	case typ == msgKeyUpdate && s.tls13:

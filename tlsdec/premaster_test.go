@@ -69,7 +69,19 @@ func checkPremaster(t *testing.T, tr *trace, random []byte) {
 			f.check(t)
 			f.out.wantPlain(t, tr)
 		}
+		decode(t, &trace{records: answersFirst(tr.records), secrets: []bus.TLSSecret{k}}).wantPlain(t, tr)
 	}
+}
+
+// answersFirst puts what the server said before what the client said just before that.
+func answersFirst(rs []bus.Record) []bus.Record {
+	rs = joined(rs)
+	for i := 1; i < len(rs); i++ {
+		if rs[i].Type == bus.Data && rs[i-1].Type == bus.Data && rs[i].Dir == bus.ServerToClient && rs[i-1].Dir == bus.ClientToServer {
+			rs[i-1], rs[i] = rs[i], rs[i-1]
+		}
+	}
+	return rs
 }
 
 // TestSessionID: key logs that know the master secret by the session id.

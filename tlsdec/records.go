@@ -66,6 +66,12 @@ func (c *conn) changeCipherSpec(h *half) status {
 	if s.tls13 || s.server.retry {
 		return done
 	}
+	client := &c.half[bus.ClientToServer]
+	if h == client {
+		c.advanced()
+	} else if s.helloDone && !s.exchanged && client.mode == modeTLS && client.epoch == epochPlain && !client.loss.blind && !c.peerless {
+		return needPeer // the ClientKeyExchange, which names the secret, came out of order
+	}
 	if h.dir == bus.ServerToClient && !s.helloDone && !s.info.Resumed {
 		s.info.Resumed, s.dirty = true, true // abbreviated handshake (RFC 5246, section 7.3)
 	}

@@ -62,6 +62,7 @@ func (c *conn) mayGoBlind(h *half) bool {
 	}
 	h.loss.blind, s.helloDone = true, true
 	h.messages, h.skip = nil, 0
+	c.advanced()
 	return true
 }
 
