@@ -83,7 +83,7 @@ func (s *Sink) await(x *exchange.Exchange) {
 		}
 		return
 	}
-	if len(s.passed) < maxPassed {
+	if s.o.Live && len(s.passed) < maxPassed {
 		s.passed[id] = true
 	}
 	s.settle(x.Conn)

@@ -71,7 +71,7 @@ type Sink struct {
 	err    error
 	closed bool
 	totals totals
-	passed map[exchangeID]bool // exchanges that were passed on, so that each is once
+	passed map[exchangeID]bool // with Live: exchanges that were passed on, so that each is once
 	unfit  bool                // the filter could not be evaluated, which was said
 
 	harFile, json, keylog *os.File

@@ -265,3 +265,36 @@ clipper:   written  out.har (N kB)
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+// TestAgain: what is decoded once more is passed on once.
+func TestAgain(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "out.json")
+	s, err := New(Options{JSON: file, Dir: dir, Live: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	feed := func(records ...*bus.Record) {
+		for _, r := range records {
+			if err := s.Process(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	feed(procs()...)
+	two := exchangeEvents(2, 5)
+	feed(exchangeEvents(1, 5)...)
+	feed(body(1, 0, "hello"), two[0], two[1], body(2, 0, "hel")) // the second is still open
+	s.Again()
+	feed(exchangeEvents(1, 5)...)
+	feed(body(1, 0, "hello"))
+	feed(two...)
+	feed(body(2, 0, "hel"), body(2, 3, "lo"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, _ := os.ReadFile(file)
+	if n := strings.Count(string(b), "\n"); n != 2 || strings.Count(string(b), `"text":"hello"`) != 2 {
+		t.Errorf("%d lines:\n%s", n, b)
+	}
+}
