@@ -33,7 +33,7 @@ func (c *conn) handshake(h *half, b []byte, begun, t int64) {
 			}
 			return
 		}
-		c.tls.note(typ, b[:n])
+		c.tls.note(h.dir, typ, b[:n])
 		c.message(h, typ, body, t)
 		if h.mode != modeTLS {
 			break

@@ -3,12 +3,16 @@ package tlsdec
 import (
 	"crypto/md5"
 	"crypto/sha1"
+
+	"clipper/bus"
 )
 
 // note keeps the handshake messages that an extended master secret depends on.
-func (s *session) note(typ uint8, message []byte) {
+// What the server sends behind its ServerHelloDone answers the ClientKeyExchange,
+// though it may be captured before that.
+func (s *session) note(from bus.Dir, typ uint8, message []byte) {
 	switch {
-	case s.tls13 || s.exchanged || typ == msgHelloRequest:
+	case s.tls13 || s.exchanged || typ == msgHelloRequest || from == bus.ServerToClient && s.helloDone:
 		return
 	case typ == msgClientHello:
 		s.transcript = nil
