@@ -116,7 +116,7 @@ func findRustls(f *file, m isa, res *Result) {
 			if m.refersTo(f, all[i-1].Value, noKeyLog) {
 				sure = append(sure, site)
 			}
-		case f.sizeAlign(log.addr-16) && !methodAt(all[i+2:], willLog.addr+8):
+		case f.sizeAlign(log.addr-16) && !f.methodAt(all[i+2:], willLog.addr+8):
 			maybe = append(maybe, site)
 		}
 	}
@@ -132,11 +132,15 @@ func findRustls(f *file, m isa, res *Result) {
 	res.Sites = sure
 }
 
-// methodAt reports whether the pointer that would be the first of rest is at
-// addr and is one more method of a vtable: a pointer there that is followed by
-// no other begins the next vtable (drop, size, align).
-func methodAt(rest []pointer, addr uint64) bool {
-	return len(rest) > 1 && rest[0].addr == addr && rest[1].addr == addr+8
+// methodAt reports whether a code pointer, the first of rest, is at addr and is
+// one more method of a vtable, rather than the beginning of the next: drop, size,
+// align.
+func (f *file) methodAt(rest []pointer, addr uint64) bool {
+	if len(rest) == 0 || rest[0].addr != addr {
+		return false
+	}
+	align, ok := f.word(addr + 16)
+	return !ok || align == 0 || align&(align-1) != 0 || len(rest) > 1 && rest[1].addr == addr+8
 }
 
 // debugSize is how much of a Debug::fmt is looked at, in bytes.

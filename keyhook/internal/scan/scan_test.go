@@ -172,18 +172,23 @@ func TestOldRustls(t *testing.T) {
 		return p
 	}
 	for _, c := range []struct {
-		rest []pointer
-		want bool
+		align byte // of what stands behind
+		rest  []pointer
+		want  bool
 	}{
-		{nil, false},
-		{at(48), false},     // the drop function of the next vtable
-		{at(48, 72), false}, // the same, with its first method
-		{at(48, 56), true},  // two more methods
-		{at(56, 64), false}, // something else
-		{at(48, 56, 64), true},
+		{8, nil, false},
+		{8, at(48), false},     // the drop function of the next vtable
+		{8, at(48, 72), false}, // the same, with its first method
+		{8, at(48, 56), true},  // two more methods
+		{3, at(48), true},      // one, and then no vtable
+		{0, at(48), true},
+		{8, at(56, 64), false}, // nothing
 	} {
-		if got := methodAt(c.rest, 48); got != c.want {
-			t.Errorf("%+v: %v", c.rest, got)
+		b := make([]byte, 96)
+		b[64] = c.align
+		f := &file{b: b, segments: []segment{{kind: uint32(elf.PT_LOAD), filesz: 96}}}
+		if got := f.methodAt(c.rest, 48); got != c.want {
+			t.Errorf("%+v, align %d: %v", c.rest, c.align, got)
 		}
 	}
 }
