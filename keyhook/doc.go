@@ -30,15 +30,22 @@
 //
 // A hook event says placed, not-needed or impossible, for the last two with a
 // sentence why, and what would help (bus.ProcEvent.Reason, Help). The verdict on
-// a connection without secrets repeats that of its process. Impossible are: a program that is being
-// traced already; one that the kernel does not let us trace (Yama's
-// ptrace_scope 3, another user's); a 32-bit or foreign program; an OpenSSL
-// without key log callback; a Go program older than 1.18; a rustls, BoringSSL,
-// OpenSSL or NSS whose key log was not found; mbed TLS 3, wolfSSL, s2n-tls,
-// LibreSSL and Erlang, which give no way in; a file whose code is not in memory as it is
-// on disk; a search that took longer than 10 s; a program that was to be hooked
-// at the moment the supervisor was killed. A connection of a process without
-// any hook event has a TLS library that is not known here.
+// a connection without secrets repeats that of its process. Impossible are:
+//
+//   - a program that is being traced already, or that the kernel does not let us
+//     trace (Yama's ptrace_scope 3, another user's);
+//   - a 32-bit or foreign program;
+//   - an OpenSSL without key log callback; a Go program older than 1.18; a
+//     rustls, BoringSSL, OpenSSL or NSS whose key log was not found;
+//   - mbed TLS 3, wolfSSL, s2n-tls, LibreSSL and Erlang, which give no way in;
+//   - a Java runtime without the module java.instrument, which takes no agent;
+//   - a file whose code is not in memory as it is on disk, whose search took
+//     longer than 10 s, or whose file system does not answer;
+//   - a program that was to be hooked at the moment the supervisor was killed, or
+//     while too many others were.
+//
+// A connection of a process without any hook event has a TLS library that is not
+// known here.
 //
 // A TLS 1.2 session that a Go program resumes has no line of its own in any
 // key log: its secret is the one of the session that it resumes.
