@@ -22,13 +22,13 @@ var resolverSockets = []string{
 	"/run/systemd/resolve/io.systemd.Resolve.Monitor",
 }
 
-// coverResolvers lays files over the host's in this mount namespace: a
+// coverHostFiles lays files over the host's in this mount namespace: a
 // resolv.conf that names netd's forwarder, a hosts file whose localhost is
 // 127.0.0.1, and plain files, on which connect(2) is refused, over
-// resolverSockets. The files live in a tmpfs without a place,
+// resolverSockets. What ssh reads is covered by itself (sshIncludes). The files live in a tmpfs without a place,
 // so that nothing is left behind. What the host mounts later still appears
 // (user_namespaces: our mounts are slaves of its), but not the other way round.
-func coverResolvers() error {
+func coverHostFiles() error {
 	cover := map[string][]byte{}
 	for _, path := range resolverSockets {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
@@ -47,6 +47,17 @@ func coverResolvers() error {
 		if b, err := os.ReadFile(real); err == nil {
 			if text, changed := localhostIPv4(string(b)); changed {
 				cover[real] = []byte(text)
+			}
+		}
+	}
+	if os.Geteuid() != 0 {
+		for _, path := range sshIncludes("/etc/ssh/ssh_config") {
+			real, err := filepath.EvalSymlinks(path)
+			if err != nil {
+				continue
+			}
+			if b, err := os.ReadFile(real); err == nil {
+				cover[real] = b
 			}
 		}
 	}

@@ -100,7 +100,7 @@ func prepare(c *stage.Config, install func() (int, bool, error)) (*stage.Report,
 		return nil, nil, stage.Fail(stage.StepNetwork, fmt.Errorf("sock_diag socket: %w", err))
 	}
 	add(stage.FileDiag, diag)
-	if err := coverResolvers(); err != nil {
+	if err := coverHostFiles(); err != nil {
 		return nil, nil, stage.Fail(stage.StepNetwork, err)
 	}
 	if c.Hook {
