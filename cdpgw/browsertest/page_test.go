@@ -27,6 +27,7 @@ func TestPage(t *testing.T) {
 	}
 	for name, want := range map[string]map[string]string{
 		"users?page=1": {"method": "GET", "status": "200", "protocol": "h2", "domain": "api.example.test", "remote-address": "203.0.113.10:443", "type": "fetch", "initiator": "curl"},
+		"pushed.css":   {"initiator": "Push", "type": "stylesheet", "status": "200"},
 		"login":        {"method": "POST", "status": "200", "protocol": "http/1.1", "type": "document"},
 	} {
 		r := find(rows, name)
