@@ -35,6 +35,7 @@ const (
 // ConnEnd is the payload of End.
 type ConnEnd struct {
 	Reason      EndReason `json:"reason"`
+	Detail      string    `json:"detail,omitempty"`      // of unreachable, on the HTTP layer: the ICMP message
 	Retransmits uint64    `json:"retransmits,omitempty"` // segments, both directions
 	LostBytes   uint64    `json:"lostBytes,omitempty"`   // sum of the gaps
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"clipper/bus"
 )
@@ -317,6 +318,9 @@ func (c *conn) end(e bus.ConnEnd, t int64) {
 		return
 	}
 	c.announce(t)
+	if e.Reason == bus.EndUnreach {
+		e.Detail = strings.TrimPrefix(c.icmp(), ": ")
+	}
 	c.event(&bus.Event{Type: bus.EventClosed, Time: t, Closed: &e})
 }
 
@@ -331,7 +335,7 @@ func (c *conn) failure(e bus.ConnEnd) bus.Failure {
 	case e.Reason == bus.EndRefused:
 		return bus.Failure{Code: "refused", Reason: "the server refused the connection"}
 	case e.Reason == bus.EndUnreach:
-		return bus.Failure{Code: "unreachable", Reason: unreachable(c.unreach)}
+		return bus.Failure{Code: "unreachable", Reason: "the server is unreachable" + c.icmp()}
 	case c.reset >= 0:
 		s := side(bus.Dir(c.reset))
 		return bus.Failure{Code: "reset-by-" + s, Reason: "the " + s + " reset the connection"}
@@ -361,11 +365,23 @@ func (c *conn) noAnswer(e bus.ConnEnd) bus.Failure {
 	return bus.Failure{Code: "timeout", Reason: "the name server did not answer"}
 }
 
-func unreachable(icmp []byte) string {
-	if len(icmp) < 2 {
-		return "the server is unreachable"
+// icmp says why the server is unreachable (RFC 792; RFC 1122, section 3.2.2.1; RFC
+// 4443, section 3.1), behind a colon; empty: not known.
+func (c *conn) icmp() string {
+	if len(c.unreach) < 2 {
+		return ""
 	}
-	return fmt.Sprintf("the server is unreachable (ICMP type %d, code %d)", icmp[0], icmp[1])
+	kind, code := c.unreach[0], c.unreach[1]
+	words := map[byte]string{0: "net unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable", 4: "packet too large",
+		6: "net unknown", 7: "host unknown", 9: "net prohibited", 10: "host prohibited", 13: "prohibited by a filter"}
+	if c.facts.Server.Addr().Unmap().Is6() {
+		words = map[byte]string{0: "no route", 1: "prohibited by a filter", 2: "beyond the scope of the source", 3: "address unreachable",
+			4: "port unreachable", 5: "the source was not allowed", 6: "the route rejects it"}
+	}
+	if w := words[code]; w != "" {
+		return fmt.Sprintf(": %s (ICMP type %d, code %d)", w, kind, code)
+	}
+	return fmt.Sprintf(": ICMP type %d, code %d", kind, code)
 }
 
 func side(d bus.Dir) string {

@@ -143,7 +143,11 @@ func (f *Fold) closed(c *connection, e *bus.Event) {
 		case bus.EndRefused:
 			f.verdict(c, e, bus.Verdict{Code: Refused, Reason: "the server refused the connection"})
 		case bus.EndUnreach:
-			f.verdict(c, e, bus.Verdict{Code: Unreachable, Reason: "the server is unreachable"})
+			reason := "the server is unreachable"
+			if e.Closed.Detail != "" {
+				reason += ": " + e.Closed.Detail
+			}
+			f.verdict(c, e, bus.Verdict{Code: Unreachable, Reason: reason})
 		case bus.EndIdle, bus.EndReused:
 			if a := &c.facts; a.Transport == "tcp" && a.Established == 0 && !a.Partial && !c.any {
 				f.verdict(c, e, bus.Verdict{Code: Timeout, Reason: "the server did not answer"})
