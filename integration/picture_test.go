@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,6 +22,7 @@ func (s *screen) picture(t *testing.T, name string) {
 	if err != nil {
 		t.Fatalf("tmux: %v", err)
 	}
+	out = bytes.ReplaceAll(out, []byte("\x1b[7m"), []byte("\x1b[30;47m")) // the converter knows no reverse video
 	page := filepath.Join(t.TempDir(), "terminal.html")
 	html := fmt.Sprintf(`<!doctype html><meta charset="utf-8"><style>
 		body { margin: 0; background: #1e1e1e; }

@@ -24,13 +24,19 @@ func TestFullScreen(t *testing.T) {
 	dir := t.TempDir()
 	end := filepath.Join(dir, "end")
 	curl := "curl -sS --cacert " + ca
-	script := fmt.Sprintf(`printf '\033[31mhel''lo\033[0m\n'; test -t 1 && echo tty; %s -H "X-Probe: 42" %s/json/one; %s -o /dev/null %s/status/404; until [ -e %s ]; do sleep 0.1; done; echo bye; exit 7`, curl, srv.URL, curl, srv.URL, end)
-	s := fullScreen(t, dir, "up", "--tui", "--keep", "monday", "--", "sh", "-c", script)
+	script := filepath.Join(dir, "app.sh")
+	os.WriteFile(script, fmt.Appendf(nil, `printf '\033[31mhello\033[0m\n'; test -t 1 && echo tty
+%s -H "X-Probe: 42" %s/json/one
+%s -o /dev/null -o /dev/null -o /dev/null %s/size/50000 %s/status/503 %s/status/404
+until [ -e %s ]; do sleep 0.1; done
+echo bye; exit 7`, curl, srv.URL, curl, srv.URL, srv.URL, srv.URL, end), 0o644)
+	s := fullScreen(t, dir, "up", "--tui", "--keep", "monday", "--", "sh", "app.sh")
 	s.shows(t, "/status/404")
 	text := s.shows(t, "running")
-	if strings.Contains(text, "hello") || !strings.Contains(text, "STATUS METHOD HOST") || !strings.Contains(text, "2 exchanges") {
+	if strings.Contains(text, "hello") || !strings.Contains(text, "STATUS METHOD HOST") || !strings.Contains(text, "4 exchanges") {
 		t.Errorf("the list is disturbed:\n%s", text)
 	}
+	s.picture(t, "fullscreen.png")
 	s.keys(t, "o")
 	if text := s.shows(t, "hello"); strings.Contains(text, "tty") {
 		t.Errorf("the command has the terminal:\n%s", text)
@@ -39,6 +45,7 @@ func TestFullScreen(t *testing.T) {
 	s.shows(t, "STATUS METHOD HOST")
 	s.keys(t, "g", "Enter")
 	s.shows(t, "Request headers")
+	s.picture(t, "fullscreen-detail.png")
 	s.keys(t, "/")
 	s.shows(t, "search:")
 	s.keys(t, "x-probe", "Enter", "G")
@@ -48,7 +55,7 @@ func TestFullScreen(t *testing.T) {
 	s.keys(t, "f")
 	s.shows(t, "filter:")
 	s.keys(t, "status >= 400", "Enter")
-	if text := s.shows(t, "1 of 2 exchanges"); strings.Contains(text, "/json/one") {
+	if text := s.shows(t, "2 of 4 exchanges"); strings.Contains(text, "/json/one") {
 		t.Errorf("the filter lets it pass:\n%s", text)
 	}
 	os.WriteFile(end, nil, 0o644)
@@ -57,7 +64,7 @@ func TestFullScreen(t *testing.T) {
 	s.shows(t, "/json/one")
 	s.keys(t, "q")
 	text = s.shows(t, "[exit 7]")
-	for _, want := range []string{"hello", "bye", "2 exchanges with 1 host", "kept     as monday"} {
+	for _, want := range []string{"hello", "bye", "4 exchanges with 1 host", "kept     as monday"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("after the view the terminal lacks %q:\n%s", want, text)
 		}
@@ -68,7 +75,7 @@ func TestFullScreen(t *testing.T) {
 	open.keys(t, "/")
 	open.shows(t, "search:")
 	open.keys(t, "json", "Enter")
-	open.shows(t, "1 of 2 exchanges")
+	open.shows(t, "1 of 4 exchanges")
 	open.keys(t, "C-c")
 	open.shows(t, "[exit 0]")
 }
