@@ -7,4 +7,9 @@
 // forwards to the host's resolvers; everything else is the world as the host
 // sees it. A connection is accepted only after the host's kernel connected, so
 // refusals and time-outs are exact.
+//
+// One thread moves all TCP, between the tun and sockets that it is told about by
+// epoll: see loop. The program's kernel is a peer a memory copy away, so the TCP
+// towards it (clipper/sandbox/internal/tcp) needs little. UDP and ICMP have a
+// goroutine for each socket of the host.
 package netd
