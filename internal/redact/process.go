@@ -44,8 +44,38 @@ func (r *Redactor) argument(option, a string) string {
 	if option != "" && !strings.Contains(option, "=") && sensitive(option) && !strings.HasPrefix(a, "-") {
 		return r.name(a)
 	}
-	if name, value, ok := strings.Cut(a, "="); ok && !strings.ContainsAny(name, ":/?& ") && sensitive(name) {
+	if strings.ContainsAny(a, " \n") {
+		a = r.script(a)
+	} else if name, value, ok := strings.Cut(a, "="); ok && !strings.ContainsAny(name, ":/?& ") && sensitive(name) {
 		return name + "=" + r.name(value)
 	}
 	return r.body(r.fieldLine(a))
+}
+
+// What stands in a script, as after sh -c.
+var (
+	quotedField = pattern(`(["'])([A-Za-z0-9-]{1,60}): ?([^"'\n]*)`)
+	password    = pattern(`((?:^|\s)(?:-u|-U|--user|--proxy-user)[ =]["']?[^\s:"']+:)([^\s"']+)`)
+	assignment  = pattern(`((?:^|[\s;&|"'])-{0,2})([A-Za-z][A-Za-z0-9_.-]{0,60})(=| )(["']?)([^\s"';&|]+)`)
+)
+
+// script is text that a shell reads: quoted header lines, user:password, options
+// and assignments with telling names.
+func (r *Redactor) script(s string) string {
+	s = quotedField().ReplaceAllStringFunc(s, func(m string) string {
+		p := quotedField().FindStringSubmatch(m)
+		return p[1] + r.fieldLine(p[2]+": "+p[3])
+	})
+	s = password().ReplaceAllStringFunc(s, func(m string) string {
+		p := password().FindStringSubmatch(m)
+		return p[1] + r.name(p[2])
+	})
+	return assignment().ReplaceAllStringFunc(s, func(m string) string {
+		p := assignment().FindStringSubmatch(m)
+		option := strings.HasSuffix(p[1], "-")
+		if !sensitive(p[2]) || p[3] == " " && !option {
+			return m
+		}
+		return p[1] + p[2] + p[3] + p[4] + r.name(p[5])
+	})
 }

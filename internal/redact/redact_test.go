@@ -83,6 +83,8 @@ func TestCommandLine(t *testing.T) {
 		"curl|-u|joe:pw|-b|a=b|-d|password=x":                "curl|-u|joe:<1>|-b|a=<2>|-d|password=<3>",
 		"app|--api-key|k|--token=t|--verbose|x|API_TOKEN=t":  "app|--api-key|<1>|--token=<2>|--verbose|x|API_TOKEN=<2>",
 		"password|x": "password|x",
+		`sh|-c|API_TOKEN=t; curl -u joe:pw -H "Authorization: Bearer abc" -H 'X-Key: v' --token q https://a/?token=z`: `sh|-c|API_TOKEN=<1>; curl -u joe:<2> -H "Authorization: Bearer <3>" -H 'X-Key: v' --token <4> https://a/?token=<5>`,
+		"sh|-c|echo the password is fine": "sh|-c|echo the password is fine",
 	} {
 		argv := strings.Split(strings.Replace(in, "curl -H", "curl|-H", 1), "|")
 		want = strings.Replace(want, "curl -H", "curl|-H", 1)
