@@ -47,7 +47,7 @@ func askGnuTLS(t testing.TB, server string, lines []string, args ...string) *tra
 	log := filepath.Join(t.TempDir(), "keys")
 	through(t, r, server, func(addr string) {
 		host, port, _ := net.SplitHostPort(addr)
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "gnutls-cli", append([]string{"--no-ca-verification", "--sni-hostname", "example.test", "--port", port, host, "--logfile", os.DevNull}, args...)...)
 		cmd.Env = append(os.Environ(), "SSLKEYLOGFILE="+log)
@@ -179,7 +179,7 @@ func TestGnuTLSOptions(t *testing.T) {
 			}
 		}()
 		_, port, _ := net.SplitHostPort(l.Addr().String())
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "gnutls-cli", "--no-ca-verification", "--sni-hostname", "example.test", "--port", port, "127.0.0.1", "--logfile", os.DevNull, "-r", "--waitresumption", "--earlydata", early, "--priority", "NORMAL:-VERS-ALL:+VERS-TLS1.3")
 		cmd.Env = append(os.Environ(), "SSLKEYLOGFILE="+log)

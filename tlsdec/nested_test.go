@@ -146,7 +146,7 @@ func TestCurlThroughHTTPSProxy(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "keys")
 	r := newRecorder()
 	through(t, r, proxy.Listener.Addr().String(), func(addr string) {
-		ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "curl", "-sS", "--http1.1", "--proxy-insecure", "--cacert", ca, "--proxy", "https://"+addr, "-o", os.DevNull, target.URL)
 		cmd.Env = append(os.Environ(), "SSLKEYLOGFILE="+log, "no_proxy=")

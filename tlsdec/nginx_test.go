@@ -52,7 +52,7 @@ http {
 			log := filepath.Join(t.TempDir(), "keys")
 			r := newRecorder()
 			through(t, r, addr, func(addr string) {
-				ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 				defer cancel()
 				url := "https://" + addr + "/file"
 				cmd := exec.CommandContext(ctx, "curl", "-sSk", "--http1.1", "--ciphers", "ALL:@SECLEVEL=0", "--tlsv"+version, "--tls-max", version, "-o", os.DevNull, "-o", os.DevNull, url, url)

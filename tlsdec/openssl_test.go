@@ -89,7 +89,7 @@ func start(t testing.TB, addr string, name string, args ...string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stdin.Close(); cmd.Process.Kill(); cmd.Wait() })
-	for range 500 {
+	for range 6000 {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			c.Close()
 			return
@@ -143,7 +143,7 @@ func (s opensslServer) ask(t testing.TB, lines []string, args ...string) (*trace
 	log := filepath.Join(t.TempDir(), "keys")
 	var failure error
 	through(t, r, s.addr, func(addr string) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "openssl", append([]string{"s_client", "-connect", addr, "-quiet", "-no_ign_eof", "-servername", "example.test", "-keylogfile", log}, args...)...)
 		stdin, _ := cmd.StdinPipe()
@@ -159,7 +159,7 @@ func (s opensslServer) ask(t testing.TB, lines []string, args ...string) (*trace
 			io.WriteString(stdin, line+"\n")
 			if len(line) == 1 { // a command of s_client: K, k, R
 				commands++
-				for i := 0; i < 500 && strings.Count(stderr.String(), "KEYUPDATE")+strings.Count(stderr.String(), "RENEGOTIATING") < commands; i++ {
+				for i := 0; i < 6000 && strings.Count(stderr.String(), "KEYUPDATE")+strings.Count(stderr.String(), "RENEGOTIATING") < commands; i++ {
 					time.Sleep(10 * time.Millisecond)
 				}
 				continue

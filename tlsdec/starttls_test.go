@@ -83,7 +83,7 @@ func TestStartTLS(t *testing.T) {
 				log := filepath.Join(t.TempDir(), "keys")
 				r := newRecorder()
 				through(t, r, addr, func(addr string) {
-					ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 					defer cancel()
 					cmd := exec.CommandContext(ctx, "openssl", "s_client", "-connect", addr, "-quiet", "-no_ign_eof", "-servername", "example.test", "-keylogfile", log, "-starttls", protocol)
 					stdin, _ := cmd.StdinPipe()
