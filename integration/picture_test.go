@@ -3,6 +3,8 @@ package integration
 import (
 	"bytes"
 	"fmt"
+	"image"
+	"image/png"
 	"os"
 	"path/filepath"
 	"testing"
@@ -33,5 +35,38 @@ func (s *screen) picture(t *testing.T, name string) {
 	}
 	b := browser.Start(t)
 	b.Open("file://" + page)
-	b.Screenshot(filepath.Join(*shots, name))
+	path := filepath.Join(*shots, name)
+	b.Screenshot(path)
+	crop(t, path)
+}
+
+// crop takes the empty lines at the end of a picture away.
+func crop(t *testing.T, path string) {
+	t.Helper()
+	picture, err := png.Decode(bytes.NewReader(readFile(t, path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := picture.Bounds()
+	empty := func(y int) bool {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			if picture.At(x, y) != picture.At(r.Min.X, r.Min.Y) {
+				return false
+			}
+		}
+		return true
+	}
+	const margin = 20
+	for r.Max.Y > r.Min.Y+margin && empty(r.Max.Y-margin) {
+		r.Max.Y--
+	}
+	var out bytes.Buffer
+	if err := png.Encode(&out, picture.(interface {
+		SubImage(image.Rectangle) image.Image
+	}).SubImage(r)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, out.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
