@@ -2,23 +2,16 @@ package browsertest
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 
-	"clipper/cdpgw"
 	"clipper/cdpgw/browsertest/browser"
 )
 
 // chrome://inspect finds the session and its processes by itself.
 func TestInspectPage(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	gatewayWith(t, cdpgw.Options{Addr: addr}, "h2-get", "h1-post")
+	g := gateway(t, "h2-get", "h1-post")
+	addr := strings.Trim(strings.TrimPrefix(g.Status().URL, "http://"), "/")
 	b := &tab{Tab: browser.StartWith(t, fmt.Sprintf(`{"devtools": {"discover_tcp_targets": true, "tcp_discovery_config": [%q]}}`, addr)), t: t}
 	b.ctx = b.Ctx
 	b.Open("chrome://inspect/#devices")

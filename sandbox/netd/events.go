@@ -36,6 +36,12 @@ func openEvents() *events {
 	e := &events{c: make(chan bus.ProcEvent, eventQueue), apply: make(chan func(bus.Conditions) error, 1), done: make(chan error, 1)}
 	go func() {
 		err := e.run(context.Background())
+		if err != nil { // nobody can tell what holds
+			go func() {
+				<-e.apply
+				e.known()
+			}()
+		}
 		for range e.c { // whatever failed, the network goes on
 		}
 		e.done <- err
@@ -90,7 +96,7 @@ func (e *events) obey(apply func(bus.Conditions) error) <-chan struct{} {
 
 // knownLimit is how long packets wait to learn which conditions hold: without
 // the bus they flow all the same.
-const knownLimit = 2 * time.Second
+const knownLimit = 10 * time.Second
 
 // publish publishes ev, unless the end was published before.
 func (e *events) publish(ev bus.ProcEvent) {
