@@ -78,8 +78,12 @@ func (r *runner) snapshotDue() bool {
 func (r *runner) snapshot(ctx context.Context) error {
 	if r.snapshots == nil {
 		var err error
-		if r.snapshots, err = r.bus.makeSnapshots(ctx, r.snapshotSource()); err != nil {
-			return err
+		if r.snapshots, err = r.bus.makeSnapshots(ctx, r.snapshotSource()); ctx.Err() != nil {
+			return context.Cause(ctx)
+		} else if err != nil { // as little as if the stage had none
+			r.opts.Log.Warn().Err(err).Msg("no snapshot of the state: a restart replays more, or forgets")
+			r.resetPinned(0)
+			return nil
 		}
 	}
 	if err := r.sendAll(ctx); err != nil {
@@ -91,21 +95,30 @@ func (r *runner) snapshot(ctx context.Context) error {
 		}
 	}
 	state := r.stage.(bus.Snapshotter).AppendSnapshot(nil)
-	for _, in := range r.in[:sideInput] {
-		if in != nil {
-			in.pinned.reset(len(state))
-		}
-	}
+	r.resetPinned(len(state))
 	if len(state) > r.snapshots.limit {
 		r.opts.Log.Warn().Int("bytes", len(state)).Int("limit", r.snapshots.limit).Msg("the state is too large for a snapshot")
 		return nil
 	}
+	first := r.snapshots.sender.next
 	if err := r.snapshots.put(ctx, r.pos, r.program(), state); err != nil {
 		return err
+	}
+	if err := r.snapshots.trim(ctx, first); err != nil { // the next time will do
+		r.opts.Log.Warn().Err(err).Msg("old snapshots are kept")
 	}
 	r.floor = r.number() + 1
 	r.low = r.rebuild()
 	return r.sendAll(ctx)
+}
+
+// resetPinned begins to count anew after a snapshot of the given size.
+func (r *runner) resetPinned(size int) {
+	for _, in := range r.in[:sideInput] {
+		if in != nil {
+			in.pinned.reset(size)
+		}
+	}
 }
 
 // sendAll publishes the progress of all outputs, with what they hold.

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 
 	"clipper/bus"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 )
 
 // withoutSnapshots hides that a stage is a bus.Snapshotter.
@@ -183,7 +186,11 @@ func TestSnapshots(t *testing.T) {
 	content(1, 0, state)
 	for n, size := range []int{0, 1, maxPart, maxPart + 1, len(state)} {
 		at := position{uint64(n), 7, 8}
+		begin := first.sender.next
 		if err := first.put(t.Context(), at, "p", state[:size]); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.trim(t.Context(), begin); err != nil {
 			t.Fatal(err)
 		}
 		next, last, err := b.openSnapshots(t.Context(), src)
@@ -208,4 +215,27 @@ func TestSnapshots(t *testing.T) {
 		t.Fatalf("after one that was cut off: %+v %v", last, err)
 	}
 	next.sender.close()
+}
+
+// Where no stream of snapshots can be made, the stage runs without.
+func TestSnapshotNotPossible(t *testing.T) {
+	s := startServer(t)
+	b := connect(t, s.Access(), "toy")
+	if _, err := b.keys.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "inTheWay", Subjects: []string{"clipper.t1.snapshot.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	tr := traffic{conns: 9, size: 100_000, seed: 1}
+	if err := tr.feed(t.Context(), connect(t, s.Access(), "source")); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	if err := RunStage(t.Context(), b, 0, newToy, StageOptions{Log: zerolog.New(&log), snapshotBytes: 50_000}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "no snapshot") {
+		t.Errorf("the log has %s", log.String())
+	}
+	if err := tr.check(t.Context(), connect(t, s.Access(), "sink"), 0); err != nil {
+		t.Error(err)
+	}
 }

@@ -120,9 +120,8 @@ func (b *Bus) makeSnapshots(ctx context.Context, src snapshotSource) (*snapshots
 	return s, err
 }
 
-// put stores a snapshot and removes those before it.
+// put stores a snapshot.
 func (s *snapshots) put(ctx context.Context, at position, program string, state []byte) error {
-	first := s.sender.next
 	pieces := uint32(0)
 	for off := 0; off < len(state); off += maxPart {
 		piece := state[off:min(off+maxPart, len(state))]
@@ -134,9 +133,12 @@ func (s *snapshots) put(ctx context.Context, at position, program string, state 
 	if err := s.send(ctx, &bus.Record{Type: bus.End, Aux: pieces, Payload: []byte(program)}, at); err != nil {
 		return err
 	}
-	if err := s.sender.flush(ctx); err != nil {
-		return err
-	}
+	return s.sender.flush(ctx)
+}
+
+// trim removes what is before the message first, that with which the last
+// snapshot begins.
+func (s *snapshots) trim(ctx context.Context, first uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	stream, err := s.sender.link.js.Stream(ctx, s.sender.stream)
