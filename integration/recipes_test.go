@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -30,5 +31,45 @@ func TestRecipes(t *testing.T) {
 				t.Errorf("exit %d, printed\n%s\nwant\n%s\n%s", r.code, r.stdout, want, r.stderr)
 			}
 		})
+	}
+}
+
+// TestReadmeRecipes runs the recipes of the README, each a line, with a program
+// that makes requests in the place of those that they name.
+func TestReadmeRecipes(t *testing.T) {
+	s, ca := truthServer(t, truth.Options{})
+	_, section, ok := strings.Cut(string(readFile(t, "../README.md")), "## Five recipes\n")
+	section, _, ok2 := strings.Cut(section, "\n## ")
+	if !ok || !ok2 {
+		t.Fatal("the README has no recipes")
+	}
+	w := plainUser(t)
+	bin := w.dir(t)
+	program := fmt.Sprintf("#!/bin/sh\nexec curl -s -o /dev/null --cacert %s %s/json/recipe\n", ca, s.URL)
+	for _, name := range []string{"npm", "go", "my-client"} {
+		os.WriteFile(filepath.Join(bin, name), []byte(program), 0o755)
+	}
+	os.Chmod(bin, 0o755)
+	recipes := 0
+	for line := range strings.Lines(section) {
+		line, ok := strings.CutPrefix(line, "    ")
+		if !ok {
+			continue
+		}
+		recipes++
+		t.Run(fmt.Sprint(recipes), func(t *testing.T) {
+			before := len(s.Log())
+			cmd := w.command(t, "bash", "-e", "-c", "cp "+bin+"/my-client .; "+line)
+			cmd.Env = append(cmd.Env, "BROWSER=true", "PATH="+bin+":"+filepath.Dir(clipper(t))+":"+os.Getenv("PATH"))
+			if r := finish(t, cmd); r.code != 0 {
+				t.Errorf("%s: exit %d\n%s%s", line, r.code, r.stdout, r.stderr)
+			}
+			if len(s.Log()) == before {
+				t.Error("nothing was requested")
+			}
+		})
+	}
+	if recipes != 5 {
+		t.Errorf("%d recipes", recipes)
 	}
 }
