@@ -81,3 +81,34 @@ func BenchmarkHTTP2Bulk(b *testing.B) {
 		s.line("<< data 1 " + block)
 	})
 }
+
+// BenchmarkSnapshot stores and restores a connection with 10,000 open streams.
+func BenchmarkSnapshot(b *testing.B) {
+	sc := &script{t: b, time: scriptStart}
+	for _, line := range []string{"open", "tls h2", ">> preface"} {
+		sc.line(line)
+	}
+	for i := range 10_000 {
+		sc.line(fmt.Sprintf(">> headers %d :method=POST :scheme=https :authority=api.example.test :path=/items/%d content-type=application/grpc", 2*i+1, i))
+	}
+	s := New()
+	for i := range sc.records {
+		s.Process(&sc.records[i], func(*bus.Record) {})
+	}
+	var state []byte
+	b.Run("store", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			state = s.(bus.Snapshotter).AppendSnapshot(state[:0])
+		}
+		b.ReportMetric(float64(len(state))/10_000, "bytes/stream")
+	})
+	b.Run("restore", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := New().(bus.Snapshotter).Restore(state, 1); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
