@@ -4,11 +4,12 @@
 // (layer Plain). What is not TLS passes through unchanged.
 //
 // TLS is found by its bytes, at the start of a connection or later (STARTTLS,
-// CONNECT), never by port. The stage follows the handshake as a silent
+// CONNECT), never by port, and inside TLS once more (an HTTPS proxy). The stage follows the handshake as a silent
 // listener, so it needs no certificate and no private key: only the secrets that
 // SSLKEYLOGFILE defines (RFC 9850). A connection whose secret has not come
 // waits, and all its later records wait with it in order; that is what makes
-// the output independent of when secrets arrive. What can never be read
+// the output independent of when secrets arrive. Where the driver can read the log
+// again, what waits beyond a limit is left there (spill.go). What can never be read
 // ends with a verdict.
 //
 // Each connection is a function of its own records and of the secrets; the

