@@ -113,7 +113,7 @@ func natsServer(t *testing.T, w who) (url, creds string) {
 	uc := jwt.NewUserClaims(userKey)
 	config := fmt.Sprintf(`listen: "127.0.0.1:-1"
 ports_file_dir: %q
-jetstream { store_dir: %q }
+jetstream { store_dir: %q, max_file_store: 100GB }
 operator: %s
 resolver: MEMORY
 resolver_preload { %s: %s, %s: %s }
@@ -161,7 +161,7 @@ func TestSessionOnAnotherServer(t *testing.T) {
 	srv, ca := truthServer(t, truth.Options{})
 	w := plainUser(t)
 	url, creds := natsServer(t, w)
-	s := startSession(t, w, "-q", "--no-devtools", "--nats", url, "--creds", creds, "--har", "out.har")
+	s := startSession(t, w, "-q", "--no-devtools", "--nats", url, "--creds", creds, "--nats-max", "50MB", "--har", "out.har")
 	get := func(path string) { s.do(t, fmt.Sprintf("curl -sS -o /dev/null --cacert %s %s/%s", ca, srv.URL, path)) }
 	get("json/one")
 	if out, stderr, code := s.clipper(t, "ps"); code != 0 || !strings.Contains(out, url) || !strings.Contains(out, "--creds") {

@@ -42,6 +42,8 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f.StringVar(&o.NATS, "nats", "", "put the session on the NATS server at `URL` instead of one of its own")
 	f.StringVar(&o.Creds, "creds", "", "with --nats: the credentials `FILE`")
 	f.StringVar(&o.KeysCreds, "keys-creds", "", "with --nats: the credentials `FILE` of another account, for the TLS secrets")
+	o.NATSMax = 1_000_000_000
+	f.Var((*bytesValue)(&o.NATSMax), "nats-max", "with --nats: `SIZE` bytes of each of the session's streams at most, 5MB or more")
 	f.StringVar(&o.CA, "nats-ca", "", "with --nats: the authority of the server's certificate, a PEM `FILE`")
 	protoFlag(f, &o.Protos)
 	o.Programs = map[string]string{}
@@ -113,6 +115,9 @@ func checkNATS(o up.Options) error {
 		return usageError{errors.New("--creds, --keys-creds and --nats-ca need a server: --nats URL")}
 	case o.NATS != "" && o.Creds == "":
 		return usageError{errors.New("--nats needs --creds FILE, the credentials of an account with JetStream: everything the command sends would be readable by anybody otherwise")}
+	}
+	if o.NATS != "" && o.NATSMax < 5_000_000 {
+		return usageError{errors.New("--nats-max: a stream needs 5MB or more")}
 	}
 	for _, file := range []string{o.Creds, o.KeysCreds, o.CA} {
 		if file == "" {

@@ -43,8 +43,8 @@ func (r *run) joinBus(ctx context.Context) error {
 		return fmt.Errorf("--nats: %w", err)
 	}
 	r.natsURL = withoutUser(r.o.NATS)
-	if err := r.bus.CreateStreams(ctx, natsbus.StreamConfig{}); err != nil {
-		return fmt.Errorf("--nats: %w (the account needs JetStream, with room on disk for the session's streams)", err)
+	if err := r.bus.CreateStreams(ctx, natsbus.StreamConfig{StreamBytes: r.o.NATSMax}); err != nil {
+		return fmt.Errorf("--nats: %w (the account needs JetStream, with room for the session's streams: --nats-max makes them smaller)", err)
 	}
 	return nil
 }

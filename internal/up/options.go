@@ -41,6 +41,7 @@ type Options struct {
 	// its own; Creds and KeysCreds are credentials files for it, of all layers but
 	// the secrets and of these, and CA is the authority of its certificate.
 	NATS, Creds, KeysCreds, CA string
+	NATSMax                    int64 // bytes of each stream there; 0: what package natsbus thinks
 	// Open opens DevTools in the user's browser.
 	Open bool
 
