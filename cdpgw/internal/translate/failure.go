@@ -73,8 +73,11 @@ func verdictText(v *bus.Verdict) string {
 	if reason == "" {
 		reason = string(v.Code)
 	}
-	if v.Code == bus.VerdictHandshake {
+	switch v.Code {
+	case bus.VerdictHandshake:
 		return reason
+	case bus.VerdictDNS:
+		return "net::ERR_NAME_NOT_RESOLVED (" + reason + ")"
 	}
 	return "can't be read: " + reason
 }

@@ -15,6 +15,8 @@ func verdictNote(c *conn, v *bus.Verdict) string {
 	switch v.Code {
 	case bus.VerdictHandshake:
 		what = "Nothing was said on this connection."
+	case bus.VerdictDNS:
+		what = "A name could not be looked up."
 	case bus.VerdictNotHTTP:
 		what = "What was said on this connection is not HTTP."
 	}
