@@ -71,6 +71,17 @@ func (x *codec) present(v bool) bool {
 	return v
 }
 
+// pointer codes what p points to, if to anything.
+func pointer[T any](x *codec, p **T, code func(*T, *codec)) {
+	if !x.present(*p != nil) {
+		return
+	}
+	if x.restoring {
+		*p = new(T)
+	}
+	code(*p, x)
+}
+
 // octets codes a string of bytes; an empty one comes back as nil.
 func octets[T ~[]byte | ~string](x *codec, v *T) {
 	n := x.size(len(*v))

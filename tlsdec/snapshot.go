@@ -9,7 +9,7 @@ import (
 )
 
 // snapshotFormat changes with the structures below.
-const snapshotFormat = "tlsdec 2"
+const snapshotFormat = "tlsdec 3"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -73,14 +73,7 @@ func (c *conn) code(x *codec) {
 	}
 	octets(x, &c.verdict)
 	x.bool(&c.preliminary)
-	if x.present(c.unread != nil) {
-		if x.restoring {
-			c.unread = new(bus.Verdict)
-		}
-		x.json(c.unread)
-	}
-	number(x, &c.unreadAt)
-	x.json(&c.unread)
+	pointer(x, &c.unread, func(v *bus.Verdict, x *codec) { x.json(v) })
 	number(x, &c.unreadAt)
 	x.bool(&c.udp)
 	x.bool(&c.decided)
@@ -90,14 +83,6 @@ func (c *conn) code(x *codec) {
 	number(x, &c.at)
 	x.uint64(&c.steps)
 	x.bool(&c.warned)
-	x.bool(&c.preliminary)
-	if x.present(c.unread != nil) {
-		if x.restoring {
-			c.unread = new(bus.Verdict)
-		}
-		x.json(c.unread)
-	}
-	number(x, &c.unreadAt)
 	x.bool(&c.final)
 	x.bool(&c.peerless)
 	x.bool(&c.over)
@@ -105,18 +90,8 @@ func (c *conn) code(x *codec) {
 	c.place.code(x)
 	c.spilled.code(x)
 	c.reading.code(x)
-	if x.present(c.tls != nil) {
-		if x.restoring {
-			c.tls = new(session)
-		}
-		c.tls.code(x)
-	}
-	if x.present(c.quic != nil) {
-		if x.restoring {
-			c.quic = new(quicFlow)
-		}
-		c.quic.code(x)
-	}
+	pointer(x, &c.tls, (*session).code)
+	pointer(x, &c.quic, (*quicFlow).code)
 	for i := range c.half {
 		h := &c.half[i]
 		h.dir = bus.Dir(i)
@@ -177,7 +152,7 @@ func (c *conn) valid() bool {
 	return true
 }
 
-func codeRecord(x *codec, r *bus.Record) {
+func codeRecord(r *bus.Record, x *codec) {
 	number(x, &r.Layer)
 	number(x, &r.Type)
 	number(x, &r.Dir)
@@ -195,7 +170,7 @@ func codeRecord(x *codec, r *bus.Record) {
 }
 
 func codeHeld(x *codec, k *heldRecord) {
-	codeRecord(x, &k.Record)
+	codeRecord(&k.Record, x)
 	k.place.code(x)
 	number(x, &k.cost)
 	if x.restoring && (k.cost < 0 || k.cost > bus.MaxBatch) {
@@ -213,12 +188,7 @@ func (s *spill) code(x *codec) {
 	if number(x, &s.records); s.records < 0 {
 		x.fail()
 	}
-	if x.present(s.end != nil) {
-		if x.restoring {
-			s.end = new(bus.Record)
-		}
-		codeRecord(x, s.end)
-	}
+	pointer(x, &s.end, codeRecord)
 }
 
 func (c *conn) codeHalf(x *codec, h *half) {
@@ -330,18 +300,8 @@ func (s *session) code(x *codec) {
 	x.json(&s.info)
 	x.bool(&s.dirty)
 	x.bool(&s.late)
-	if x.present(s.hello != nil) {
-		if x.restoring {
-			s.hello = new(clientHello)
-		}
-		s.hello.code(x)
-	}
-	if x.present(s.server != nil) {
-		if x.restoring {
-			s.server = new(serverHello)
-		}
-		s.server.code(x)
-	}
+	pointer(x, &s.hello, (*clientHello).code)
+	pointer(x, &s.server, (*serverHello).code)
 	x.bool(&s.retried)
 	number(x, &s.version)
 	x.bool(&s.tls13)
