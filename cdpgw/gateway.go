@@ -55,13 +55,11 @@ func New(o Options) (*Gateway, error) {
 	file := spill.New(o.SessionDir)
 	g := &Gateway{
 		o: o, ln: ln, file: file,
-		log:    eventlog.New(file),
-		bodies: bodies.New(file, o.BodyMemory, o.BodyDisk),
-		alarm:  make(chan struct{}, 1),
-
+		log:       eventlog.New(file),
+		bodies:    bodies.New(file, o.BodyMemory, o.BodyDisk),
+		alarm:     make(chan struct{}, 1),
 		newcomers: make(chan struct{}, 1),
-
-		done: make(chan struct{}),
+		done:      make(chan struct{}),
 	}
 	g.conditions.apply, g.conditions.flows = o.Conditions, g.flowsOf
 	g.clients.members = map[*client]struct{}{}
