@@ -16,7 +16,7 @@ type garbage struct {
 }
 
 // garbageRoom is the heap, in bytes, that garbage may take.
-const garbageRoom = 48 << 20
+const garbageRoom = 32 << 20
 
 func newGarbage() *garbage {
 	return &garbage{live: [1]metrics.Sample{{Name: "/gc/heap/live:bytes"}}, off: os.Getenv("GOGC") != ""}
