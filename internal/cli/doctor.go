@@ -9,6 +9,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// doctorReport is what --json prints.
+type doctorReport struct {
+	Probes []doctor.Finding `json:"probes"`
+	Limits []string         `json:"limits"` // what cannot work anywhere
+}
+
 func newDoctor() *cobra.Command {
 	var asJSON bool
 	c := &cobra.Command{
@@ -21,7 +27,7 @@ func newDoctor() *cobra.Command {
 			if asJSON {
 				e := json.NewEncoder(out)
 				e.SetIndent("", "  ")
-				if err := e.Encode(findings); err != nil {
+				if err := e.Encode(doctorReport{findings, doctor.Limits}); err != nil {
 					return err
 				}
 			}
@@ -38,6 +44,12 @@ func newDoctor() *cobra.Command {
 				fmt.Fprintln(out)
 				if f.Status != doctor.OK {
 					fmt.Fprintf(out, "         without it: %s\n         fix: %s\n", f.Breaks, f.Fix)
+				}
+			}
+			if !asJSON {
+				fmt.Fprintln(out, "\nwhat cannot work under clipper up:")
+				for _, l := range doctor.Limits {
+					fmt.Fprintf(out, "  - %s\n", l)
 				}
 			}
 			if broken {

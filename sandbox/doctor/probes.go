@@ -49,6 +49,10 @@ var Probes = []Probe{
 		Breaks: "nothing: the packet ring is not counted against it",
 		Run:    probeMemoryLock,
 	}, {
+		Name: "open-files", Title: "limit of open files", Kernel: "1.3",
+		Breaks: "a command with more connections than that sees some refused: each takes a file of Clipper's, too",
+		Run:    probeOpenFiles,
+	}, {
 		Name: "container", Title: "outside of a container", Kernel: "",
 		Breaks: "the container's own seccomp profile or read-only /proc/sys may restrict the sandbox",
 		Run:    probeContainer,
@@ -273,6 +277,19 @@ func probeMemoryLock(Options) (Status, string, string) {
 		return OK, "unlimited", ""
 	}
 	return OK, fmt.Sprintf("%d KiB", l.Cur>>10), ""
+}
+
+func probeOpenFiles(Options) (Status, string, string) {
+	const few = 4096
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return OK, err.Error(), ""
+	}
+	detail := fmt.Sprint(l.Max)
+	if l.Max < few {
+		return Limited, detail, "raise the hard limit: ulimit -Hn 65536 as root, or nofile in /etc/security/limits.conf"
+	}
+	return OK, detail, ""
 }
 
 func probeContainer(Options) (Status, string, string) {
