@@ -37,10 +37,11 @@ func (r *runner) begin(ctx context.Context, layers [inputs]bus.Layer) error {
 		if err := r.openInputs(ctx, layers, from); err != nil {
 			return err
 		}
-		if err := r.restore(ctx, snap); !errors.Is(err, errRestore) {
+		err := r.restore(ctx, snap)
+		if !errors.Is(err, errRestore) {
 			return err
 		}
-		r.opts.Log.Warn().Msg("the stored state is not of this program: replaying what the log still has")
+		r.opts.Log.Warn().Err(err).Msg("the stored state is not of this program: replaying what the log still has")
 		r.closeInputs()
 		r.stage = r.newStage()
 	}
