@@ -66,7 +66,7 @@ func TestBlockHost(t *testing.T) {
 	g, want := conditions(t)
 	b := chromium(t)
 	rows := b.open(g.Status().URL, 5)
-	for name, status := range map[string]string{"ads.example.test": "(blocked:devtools)", "banner": "(blocked:devtools)"} {
+	for name, status := range map[string]string{"ads.example.test": "(blocked:devtools)", "banner": "(blocked:devtools)", "late.example.test": "(blocked:devtools)"} {
 		if r := find(rows, name); !strings.Contains(r["status"], status) {
 			t.Errorf("%s: %v", name, r)
 		}

@@ -320,10 +320,24 @@ func (x *exchange) fail(at int64, text string, canceled bool) {
 	x.sendExtra(nil)
 	x.finished = true
 	failed := cdp.LoadingFailed{RequestID: x.id, Timestamp: seconds(at), Type: x.kind, ErrorText: text, Canceled: canceled}
-	if x.c.t.sockets.isBlocked(&x.c.facts) {
-		failed.ErrorText, failed.BlockedReason = "net::ERR_BLOCKED_BY_CLIENT (the host is blocked in DevTools)", "inspector"
+	x.c.t.fail(x, failed)
+}
+
+// fail emits the end of an exchange. Why it failed may be told later.
+func (t *Translator) fail(x *exchange, e cdp.LoadingFailed) {
+	facts := &x.c.facts
+	if t.sockets.isBlocked(facts) {
+		e.ErrorText, e.BlockedReason = "net::ERR_BLOCKED_BY_CLIENT (the host is blocked in DevTools)", "inspector"
+	} else if facts.Client.IsValid() {
+		t.failed.put(socketKey{facts.Transport, unmap(facts.Client), unmap(facts.Server)}, failure{x, e})
 	}
-	x.event("Network.loadingFailed", failed)
+	x.event("Network.loadingFailed", e)
+}
+
+// failure is a failed exchange and what was said of it.
+type failure struct {
+	x *exchange
+	e cdp.LoadingFailed
 }
 
 // abandon ends x because its connection ended.

@@ -27,6 +27,7 @@ const (
 	maxFollowers = 1024    // processes with redirects
 	maxSockets   = 1 << 16 // socket events without a connection yet
 	maxBlocked   = 4096    // connections that DevTools blocked
+	maxFailed    = 256     // failed exchanges whose connection may prove to be blocked
 	maxProcesses = 1 << 16
 	maxNotes     = 4096 // explanations of rows that are not exchanges
 	maxChained   = 1 << 16
@@ -66,6 +67,7 @@ type Translator struct {
 	notes     ring[string, note]
 	certs     ring[string, [][]byte]
 	names     lookup.Names
+	failed    ring[socketKey, failure] // the last one of a connection
 }
 
 // New makes a Translator. It hands events to emit, and each process to
@@ -80,6 +82,7 @@ func New(emit func(Event), announce func(*Process)) *Translator {
 		chained:   newRing[string, Message](maxChained),
 		notes:     newRing[string, note](maxNotes),
 		certs:     newRing[string, [][]byte](256),
+		failed:    newRing[socketKey, failure](maxFailed),
 	}
 }
 
@@ -155,6 +158,10 @@ func (t *Translator) Proc(e *bus.ProcEvent, now time.Time) {
 		t.sockets.add(e)
 	case bus.ProcBlocked:
 		t.sockets.block(e)
+		key := socketKey{e.Transport, unmap(e.Local), unmap(e.Remote)}
+		if f, ok := t.failed.get(key); ok && t.sockets.isBlocked(&f.x.c.facts) {
+			t.fail(f.x, f.e)
+		}
 	default:
 		return
 	}
