@@ -1,0 +1,112 @@
+package integration
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestOwnersOnTheBus: netd says on the bus which process opened each flow.
+func TestOwnersOnTheBus(t *testing.T) {
+	everybody(t, func(t *testing.T, w who) {
+		url := hostHTTP(t)
+		port := strings.TrimSuffix(url[strings.LastIndexByte(url, ':')+1:], "/")
+		s := startSession(t, w, "--no-devtools", "-q")
+		s.do(t, "true")
+		tap := exec.Command(s.cmd.Path, "tap", "proc")
+		tap.Env, tap.Dir = s.cmd.Env, s.cmd.Dir
+		if w.name != "" {
+			tap.SysProcAttr = &syscall.SysProcAttr{Credential: s.cmd.SysProcAttr.Credential}
+		}
+		var lines syncBuffer
+		tap.Stdout = &lines
+		if err := tap.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// The programs stay until netd has had a look at them.
+		program := `/usr/bin/python3 -c 'import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_%s); s.connect(("127.0.0.1", ` + port + `)); s.send(b"x"); time.sleep(1000)' & echo $! >%s`
+		for transport, kind := range map[string]string{"tcp": "STREAM", "udp": "DGRAM"} {
+			s.do(t, fmt.Sprintf(program, kind, transport))
+			pid := strings.TrimSpace(string(readFile(t, filepath.Join(s.cmd.Dir, transport))))
+			eventually(t, "the owner of the "+transport+" flow on the bus", func() bool {
+				for line := range strings.Lines(lines.String()) {
+					var e struct {
+						Type, Transport, Local, Remote string
+						PID                            int
+					}
+					if json.Unmarshal([]byte(line), &e) == nil && e.Type == "socket" && e.Transport == transport && e.Remote == "127.0.0.1:"+port {
+						if fmt.Sprint(e.PID) != pid || e.Local == "" {
+							t.Errorf("process %s opened the flow: %s", pid, line)
+						}
+						return true
+					}
+				}
+				return false
+			})
+		}
+		s.do(t, "kill $(cat tcp udp)")
+		s.end(t)
+		if err := tap.Wait(); err != nil {
+			t.Errorf("tap: %v", err)
+		}
+	})
+}
+
+// TestPublish: published ports are open before the command starts, for both
+// families and transports, and one that is taken is an error before that.
+func TestPublish(t *testing.T) {
+	w := plainUser(t)
+	tcp, six, udp := freePort(t), freePort(t), freePort(t)
+	s := startSession(t, w, "--no-devtools", "-q",
+		"-p", fmt.Sprintf("127.0.0.1:%d:80", tcp), "-p", fmt.Sprintf("[::1]:%d:80", six), "-p", fmt.Sprintf("127.0.0.1:%d:53/udp", udp))
+	s.do(t, `/usr/bin/python3 -m http.server --bind 0.0.0.0 80 >/dev/null 2>&1 & echo $! >web`)
+	s.do(t, `/usr/bin/python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("0.0.0.0", 53)); b, a = s.recvfrom(100); s.sendto(b.upper(), a)' &`)
+	for _, addr := range []string{fmt.Sprintf("127.0.0.1:%d", tcp), fmt.Sprintf("[::1]:%d", six)} {
+		eventually(t, "an answer at "+addr, func() bool {
+			c, err := net.Dial("tcp", addr)
+			if errors.Is(err, syscall.ECONNREFUSED) {
+				t.Fatalf("the published port is not open: %v", err)
+			}
+			if err != nil {
+				return false // the server inside does not listen yet
+			}
+			defer c.Close()
+			io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+			b, _ := io.ReadAll(c)
+			return strings.HasPrefix(string(b), "HTTP/1.0 200")
+		})
+	}
+	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", udp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	b := make([]byte, 100)
+	eventually(t, "an answer by UDP", func() bool {
+		io.WriteString(c, "word")
+		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		n, _ := c.Read(b)
+		return string(b[:n]) == "WORD"
+	})
+	s.do(t, "kill $(cat web); wait")
+	s.end(t)
+
+	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	r := run(t, w, "up", "-p", taken.LocalAddr().String()+":53/udp", "--", "echo", "started")
+	if r.wants(t, 125, taken.LocalAddr().String(), "address already in use"); r.stdout != "" {
+		t.Error("the command ran although a port was taken")
+	}
+	run(t, w, "up", "-p", "80", "--", "true").wants(t, 125, "the form is [ADDR:]HOST:APP[/udp]")
+}
