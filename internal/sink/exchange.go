@@ -158,11 +158,11 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 	if pass && s.har != nil {
 		s.note(s.har.Verdict(v))
 	}
-	if pass && s.o.View != nil && s.judged[v.Conn] != v.Verdict.Code {
+	if pass && s.o.View != nil && s.judged.get(v.Conn) != v.Verdict.Code {
 		s.o.View.Verdict(v, process(v.Process))
 	}
-	s.totals.verdict(s.judged[v.Conn], v.Verdict.Code)
-	s.judged[v.Conn] = v.Verdict.Code
+	s.totals.verdict(s.judged.get(v.Conn), v.Verdict.Code)
+	s.judged.put(v.Conn, v.Verdict.Code)
 	if pass && s.o.Terminal != nil {
 		s.sayVerdict(v)
 	}
@@ -180,10 +180,10 @@ func (s *Sink) settle(c bus.ConnID) {
 func (s *Sink) sayVerdict(v *exchange.Verdict) {
 	now := v.Verdict
 	now.Preliminary = false
-	if s.said[v.Conn] == now {
+	if s.said.get(v.Conn) == now {
 		return
 	}
-	s.said[v.Conn] = now
+	s.said.put(v.Conn, now)
 	server := v.Connection.Server.String()
 	if t := v.Connection.TLS; t != nil && t.SNI != "" {
 		server = t.SNI

@@ -64,10 +64,10 @@ type Sink struct {
 	bodies *bodystore.Store
 	source har.BodySource // of bodies, as the files show them
 	har    *har.Writer
-	keys   map[string]bool                // lines written, so that each is written once
-	judged map[bus.ConnID]bus.VerdictCode // as counted
-	said   map[bus.ConnID]bus.Verdict     // as printed
-	doubts map[bus.ConnID]*time.Timer     // verdicts that may yet prove wrong
+	keys   map[string]bool                     // lines written, so that each is written once
+	judged recent[bus.ConnID, bus.VerdictCode] // as counted
+	said   recent[bus.ConnID, bus.Verdict]     // as printed
+	doubts map[bus.ConnID]*time.Timer          // verdicts that may yet prove wrong
 	err    error
 	closed bool
 	totals totals
@@ -113,7 +113,7 @@ const maxKeys = 1 << 20
 
 // New opens the files of o.
 func New(o Options) (*Sink, error) {
-	s := &Sink{o: o, keys: map[string]bool{}, judged: map[bus.ConnID]bus.VerdictCode{}, said: map[bus.ConnID]bus.Verdict{}, doubts: map[bus.ConnID]*time.Timer{}, passed: map[exchangeID]bool{}, totals: newTotals()}
+	s := &Sink{o: o, keys: map[string]bool{}, doubts: map[bus.ConnID]*time.Timer{}, passed: map[exchangeID]bool{}, totals: newTotals()}
 	s.fold = exchange.New(exchange.Handler{Exchange: s.finished, Verdict: s.verdict})
 	s.wait = processWait
 	if s.o.Filter.Uses(filter.OfProcess...) || s.o.Expect.Uses(filter.OfProcess...) {
