@@ -35,7 +35,8 @@ service Echo {
 }`
 
 // echoService is what a compiler would make of echoProto.
-func echoService(never <-chan struct{}) *grpc.ServiceDesc {
+// Never says that it was reached, and waits.
+func echoService(reached chan<- struct{}, never <-chan struct{}) *grpc.ServiceDesc {
 	unary := func(name string, f func(context.Context, string) (string, error)) grpc.MethodDesc {
 		return grpc.MethodDesc{MethodName: name, Handler: func(_ any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 			in := &wrapperspb.StringValue{}
@@ -53,7 +54,11 @@ func echoService(never <-chan struct{}) *grpc.ServiceDesc {
 				return "echo " + s, nil
 			}),
 			unary("Fail", func(context.Context, string) (string, error) { return "", status.Error(codes.NotFound, "not here") }),
-			unary("Never", func(ctx context.Context, _ string) (string, error) { <-never; return "", ctx.Err() }),
+			unary("Never", func(ctx context.Context, _ string) (string, error) {
+				close(reached)
+				<-never
+				return "", ctx.Err()
+			}),
 		},
 		Streams: []grpc.StreamDesc{{StreamName: "Both", ServerStreams: true, ClientStreams: true, Handler: func(_ any, s grpc.ServerStream) error {
 			for {
@@ -74,9 +79,9 @@ func echoService(never <-chan struct{}) *grpc.ServiceDesc {
 // TestGRPCPair decodes the conversation of a gRPC client and its server: unary,
 // streaming, compressed, failed and given up by the client.
 func TestGRPCPair(t *testing.T) {
-	never := make(chan struct{})
+	reached, never := make(chan struct{}), make(chan struct{})
 	srv := grpc.NewServer()
-	srv.RegisterService(echoService(never), nil)
+	srv.RegisterService(echoService(reached, never), nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -100,11 +105,14 @@ func TestGRPCPair(t *testing.T) {
 	if err := call(ctx, "Fail", "x"); status.Code(err) != codes.NotFound {
 		t.Fatal(err)
 	}
-	short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-	if err := call(short, "Never", "deadline"); status.Code(err) != codes.DeadlineExceeded {
+	limited, cancel := context.WithTimeout(ctx, time.Hour)
+	go func() {
+		<-reached
+		cancel()
+	}()
+	if err := call(limited, "Never", "given up"); status.Code(err) != codes.Canceled {
 		t.Fatal(err)
 	}
-	cancel()
 	s, err := c.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, "/test.Echo/Both")
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +159,9 @@ func TestGRPCPair(t *testing.T) {
 			switch {
 			case e.Request != nil:
 				add("%s", e.Request.Target)
+				if hasField(e.Request.Headers, "grpc-timeout") {
+					add("with a deadline")
+				}
 			case e.Message != nil:
 				if e.Message.Problem != "" || e.Message.Type != "google.protobuf.StringValue" {
 					t.Errorf("message %+v", *e.Message)
@@ -175,7 +186,7 @@ func TestGRPCPair(t *testing.T) {
 	want := []string{
 		`/test.Echo/Both, 0 "part 0", 1 "echo part 0", 0 "part 1", 1 "echo part 1", 0 "part 2", 1 "echo part 2", grpc-status=0, grpc-message=`,
 		`/test.Echo/Fail, 0 "x"`,
-		`/test.Echo/Never, 0 "deadline", stream-reset-by-client`,
+		`/test.Echo/Never, with a deadline, 0 "given up", stream-reset-by-client`,
 		`/test.Echo/Unary, 0 "compressible compressible com, 1 "echo compressible compressibl, grpc-status=0, grpc-message=, x-trailer=t`,
 		`/test.Echo/Unary, 0 "one", 1 "echo one", grpc-status=0, grpc-message=, x-trailer=t`,
 	}
