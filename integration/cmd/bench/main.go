@@ -2,6 +2,7 @@
 // run: machines differ and are noisy, so ratios are what counts.
 //
 //	bench -clipper bin/clipper load     10,000 HTTPS requests over 50 connections
+//	bench -clipper bin/clipper outputs  what -w, --har and others cost the app
 //	bench -clipper bin/clipper startup  `clipper up -- true` against `true`
 //	bench -clipper bin/clipper net      the network against slirp4netns and pasta
 //	bench -clipper bin/clipper keyhook  programs under `clipper keys` against the same without
@@ -42,6 +43,8 @@ func main() {
 	switch flag.Arg(0) {
 	case "load":
 		err = load(*bin, *client, *n, *c)
+	case "outputs":
+		err = outputs(*bin, *client, 3000, *c, 5)
 	case "keyhook":
 		err = keyhook(*bin, *seconds)
 	case "decode":
@@ -60,7 +63,7 @@ func main() {
 		n, _ := strconv.Atoi(flag.Arg(2))
 		err = hold(flag.Arg(1), n)
 	default:
-		err = fmt.Errorf("usage: bench [flags] load | startup | net | keyhook | decode | rows | memory")
+		err = fmt.Errorf("usage: bench [flags] load | outputs | startup | net | keyhook | decode | rows | memory")
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -139,7 +142,7 @@ type usage struct {
 func timed(cmd *exec.Cmd, dir string) (rate float64, used map[string]usage, err error) {
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	cmd.Env = append(os.Environ(), "CLIPPER_DIR="+filepath.Join(dir, "sessions"))
+	cmd.Env = append(cmd.Environ(), "CLIPPER_DIR="+filepath.Join(dir, "sessions"))
 	if err := cmd.Start(); err != nil {
 		return 0, nil, err
 	}

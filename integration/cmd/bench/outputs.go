@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"clipper/integration/truth"
+)
+
+// outputs measures what each output costs the app: requests/s under `clipper up`
+// with it, against without any, in turns.
+func outputs(bin, client string, n, c, turns int) error {
+	s, err := truth.Start(truth.Options{})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	dir, err := os.MkdirTemp("", "clipper-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	ca := filepath.Join(dir, "ca.pem")
+	if err := s.WriteCA(ca); err != nil {
+		return err
+	}
+	out := filepath.Join(dir, "out")
+	kinds := []struct {
+		name  string
+		flags []string
+	}{
+		{"none", nil},
+		{"-w", []string{"-w", out}},
+		{"--har", []string{"--har", out}},
+		{"--json", []string{"--json", out}},
+		{"--keep", []string{"--keep", "bench", "--keep-max", "4G"}},
+		{"--filter", []string{"--har", out, "--filter", `status < 500 && host != ""`}},
+	}
+	rates := make([][]float64, len(kinds))
+	for range turns {
+		for i, k := range kinds {
+			argv := append([]string{"up", "-q", "--no-devtools"}, k.flags...)
+			argv = append(argv, "--", client, "-ca", ca, "-n", strconv.Itoa(n), "-c", strconv.Itoa(c), s.URL)
+			cmd := exec.Command(bin, argv...)
+			cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir)
+			rate, _, err := timed(cmd, dir)
+			if err != nil {
+				return fmt.Errorf("%s: %w", k.name, err)
+			}
+			rates[i] = append(rates[i], rate)
+			if err := os.RemoveAll(filepath.Join(dir, "clipper")); err != nil { // what was kept
+				return err
+			}
+		}
+	}
+	fmt.Printf("\n%d requests over %d connections, requests/s of the app by output, median of %d\n", n, c, turns)
+	median := func(r []float64) float64 {
+		slices.Sort(r)
+		return r[len(r)/2]
+	}
+	without := median(rates[0])
+	for i, k := range kinds {
+		m := median(rates[i])
+		fmt.Printf("  %-10s %8.0f  ratio %.2f\n", k.name, m, m/without)
+	}
+	return nil
+}
