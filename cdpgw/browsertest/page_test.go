@@ -73,7 +73,7 @@ func TestViews(t *testing.T) {
 		{"upload", "Payload", []string{"title", "hello", "(binary)"}},
 		{"half", "Response", []string{"only the first part"}},
 		{"badtls", "Response", []string{"unknown_ca (48) sent by the client"}},
-		{"secret.example.test", "Response", []string{"no TLS secret came", "SSLKEYLOGFILE"}},
+		{"secret.example.test", "Response", []string{"no TLS secret came", "The program's TLS library is wolfSSL", "Build the program with OpenSSL"}},
 		{"203.0.113.99", "Response", []string{"plain text, but not HTTP"}},
 		{"chat", "Messages", []string{`{"hello":"server"}`, "5 B"}},
 		{"chat", "Headers", []string{"101 Switching Protocols", "made+up="}},

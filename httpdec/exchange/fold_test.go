@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"clipper/bus"
+	"clipper/bus/explain"
 )
 
 const ms = 1_000_000
@@ -171,9 +172,9 @@ func TestExplain(t *testing.T) {
 	}{
 		{Process{PID: 1, Exe: "/a"}, bus.VerdictNoSecret, "No. The program's TLS library is wolfssl. Why.", "Help."},
 		{Process{PID: 1, Exe: "/a"}, bus.VerdictNotHTTP, "No.", "Old."},
-		{Process{PID: 2, Exe: "/b"}, bus.VerdictNoSecret, "No. The program's openssl is read, so the connection is another library's, which was not found.", helpKeyLog},
-		{Process{PID: 3, Exe: "/new"}, bus.VerdictNoSecret, "No. No TLS library that Clipper knows was found in the program.", helpKeyLog},
-		{Process{PID: 4, Exe: "/c"}, bus.VerdictNoSecret, "No. It is traced.", helpKeyLog},
+		{Process{PID: 2, Exe: "/b"}, bus.VerdictNoSecret, "No. The program's openssl is read, so the connection is another library's, which was not found.", explain.HelpKeyLog},
+		{Process{PID: 3, Exe: "/new"}, bus.VerdictNoSecret, "No. No TLS library that Clipper knows was found in the program.", explain.HelpKeyLog},
+		{Process{PID: 4, Exe: "/c"}, bus.VerdictNoSecret, "No. It is traced.", explain.HelpKeyLog},
 		{Process{}, bus.VerdictNoSecret, "No.", "Old."},
 	} {
 		v := &Verdict{Process: c.p, Verdict: bus.Verdict{Code: c.code, Reason: "No.", Help: "Old."}}

@@ -153,7 +153,11 @@ func (c *conn) judge(e *bus.Event) {
 	if c.note != nil && v.Code == bus.VerdictNotHTTP {
 		return
 	}
-	c.explain(e.Time, verdictText(v), verdictNote(c, v))
+	shown := *v
+	if c.process != nil {
+		shown = c.process.hooks.Verdict(shown)
+	}
+	c.explain(e.Time, verdictText(v), verdictNote(c, &shown))
 }
 
 // explain shows the connection itself as a failed row that says why there is

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"clipper/bus"
+	"clipper/bus/explain"
 	"clipper/cdpgw/internal/cdp"
 )
 
@@ -27,6 +28,7 @@ type Process struct {
 	started   int64
 	announced bool
 	spoke     bool // opened a connection
+	hooks     explain.Hooks
 }
 
 // Spoke reports whether the process opened a connection; others are announced
@@ -171,7 +173,11 @@ func (s *processes) exit(e *bus.ProcEvent) {
 
 func (s *processes) hook(e *bus.ProcEvent) {
 	p := s.at(e.PID, e.Time)
-	if p == nil || len(p.Hooks) >= 16 {
+	if p == nil {
+		return
+	}
+	p.hooks.Take(e)
+	if len(p.Hooks) >= 16 {
 		return
 	}
 	text := e.State
