@@ -201,7 +201,8 @@ func TestTerminal(t *testing.T) {
 		// A shell inside has job control of its own.
 		run("bash --norc --noprofile -i")
 		p.expect("prompt> ")
-		p.send("sh -c 'echo go''ing; sleep 100'\n")
+		// Without exec, ^Z may hit the shell's vfork, which hangs outside, too.
+		p.send("sh -c 'echo go''ing; exec sleep 100'\n")
 		p.expect("going")
 		p.send("\x1a")
 		p.expect("Stopped")

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"clipper/bus/natsbus"
+
+	"golang.org/x/sys/unix"
 )
 
 // Environment variables of a role process.
@@ -77,6 +79,13 @@ func (s *Supervisor) fork(f func()) {
 		s.forks = make(chan func())
 		go func() {
 			runtime.LockOSThread()
+			// A ^Z that stopped a child before its execve would keep this process in
+			// vfork, so that it could not stop. Roles never do, by what they inherit.
+			var stops unix.Sigset_t
+			for _, sig := range []syscall.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
+				stops.Val[0] |= 1 << (sig - 1)
+			}
+			unix.PthreadSigmask(unix.SIG_BLOCK, &stops, nil)
 			for f := range s.forks {
 				f()
 			}
