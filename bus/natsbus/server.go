@@ -218,32 +218,31 @@ func (s *Server) Err() error {
 
 // Close stops the server. The directory stays.
 func (s *Server) Close() error {
-	s.closed.Do(func() {
-		s.finish()
-		if s.nats != nil {
-			s.nats.Shutdown()
-			s.nats.WaitForShutdown()
-		}
-		s.lock.Close()
-	})
+	s.finish()
+	if s.nats != nil {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+	}
+	s.lock.Close()
 	return nil
 }
 
 // Abandon leaves the server to the end of the process, which must follow: nothing
-// is written out, for the directory is to be removed. Close takes 50 ms longer.
+// is written out, for the directory is to be removed. Close, which takes 50 ms
+// longer, is still possible: what clients had asked for may yet be made.
 func (s *Server) Abandon() {
-	s.closed.Do(func() {
-		s.finish()
-		s.lock.Close()
-	})
+	s.finish()
+	s.lock.Close()
 }
 
 // finish ends what works beside the server.
 func (s *Server) finish() {
-	close(s.done)
-	if s.made != nil { // nothing is made any more in a directory that may be removed
-		<-s.made
-	}
+	s.closed.Do(func() {
+		close(s.done)
+		if s.made != nil { // nothing is made any more in a directory that may be removed
+			<-s.made
+		}
+	})
 }
 
 // watchDisk reports the end of the disk, at best before the server meets it:

@@ -43,6 +43,7 @@ type run struct {
 	roles        *roles.Supervisor
 	term         *term.Terminal
 	tools        *devTools
+	released     bool // the command runs, or has run
 	conditions   conditions
 	recorder     *recorded.Recorder // nil without --keep
 	out          *outputs
@@ -129,6 +130,7 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 	if err := r.sandbox.Release(); err != nil {
 		return 0, err
 	}
+	r.released = true
 	if err := r.startCapture(); err != nil {
 		return 0, err
 	}
@@ -576,13 +578,22 @@ func (r *run) close() {
 		if r.bus != nil {
 			r.bus.Close()
 		}
-		if r.server != nil {
+		switch {
+		case r.server == nil:
+		case r.released:
 			r.server.Abandon()
+		default: // it may still be making what the first processes asked for
+			r.server.Close()
 		}
 	})
 	wg.Wait()
 	if r.session != nil {
-		if err := r.session.Remove(); err != nil {
+		err := r.session.Remove()
+		if err != nil && r.server != nil {
+			r.server.Close()
+			err = r.session.Remove()
+		}
+		if err != nil {
 			r.term.Say("remove the session's directory: %v", err)
 		}
 	}
