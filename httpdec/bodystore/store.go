@@ -1,9 +1,10 @@
-// Package bodystore keeps the bodies of the Body layer in one unlinked
-// temporary file, with an index in memory, so that sinks can read them when
-// the exchange is complete.
+// Package bodystore keeps the bodies of the Body layer until the exchange is
+// complete, so that sinks can read them then: small ones in memory, as far as
+// there is room, all others in one unlinked temporary file with an index in memory.
 package bodystore
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -15,9 +16,17 @@ import (
 	"clipper/bus"
 )
 
+// Limits on what stays in memory, in bytes: most bodies are small and live
+// shortly, for which a file costs more than they are worth.
+const (
+	maxSmall  = 64 << 10 // of the beginning of one body
+	maxMemory = 4 << 20  // of all bodies
+)
+
 // Store is safe for concurrent use.
 type Store struct {
 	mu     sync.Mutex
+	room   int // what is left of maxMemory
 	file   *os.File
 	end    int64
 	bodies map[key]*body
@@ -41,8 +50,9 @@ type body struct {
 
 type extent struct {
 	offset uint64 // in the body
-	at     int64  // in the file
 	n      int64
+	at     int64  // in the file
+	memory []byte // the bytes, if they are not in the file
 }
 
 // New makes a store whose file is in dir, mode 0600, and has no name there.
@@ -55,7 +65,7 @@ func New(dir string) (*Store, error) {
 		f.Close()
 		return nil, fmt.Errorf("unlink the body store: %w", err)
 	}
-	return &Store{file: f, bodies: map[key]*body{}}, nil
+	return &Store{room: maxMemory, file: f, bodies: map[key]*body{}}, nil
 }
 
 // Add stores a BodyBytes record; other records are ignored. Bytes that are
@@ -96,19 +106,38 @@ func (s *Store) body(k key) *body {
 }
 
 func (s *Store) write(b *body, p []byte, offset uint64) error {
-	if _, err := s.file.WriteAt(p, s.end); err != nil {
-		s.err = fmt.Errorf("store a body: %w", err)
-		return s.err
-	}
-	n := int64(len(p))
-	if last := len(b.extents) - 1; last >= 0 && b.extents[last].at+b.extents[last].n == s.end && b.size == offset {
-		b.extents[last].n += n
+	n := len(p)
+	last := b.before(offset)
+	if offset < maxSmall && n <= min(s.room, maxSmall-int(offset)) {
+		s.room -= n
+		if last != nil && last.memory != nil {
+			last.memory = append(last.memory, p...) // behind what readers have
+			last.n += int64(n)
+		} else {
+			b.extents = append(b.extents, extent{offset: offset, n: int64(n), memory: bytes.Clone(p)})
+		}
 	} else {
-		b.extents = append(b.extents, extent{offset, s.end, n})
+		if _, err := s.file.WriteAt(p, s.end); err != nil {
+			s.err = fmt.Errorf("store a body: %w", err)
+			return s.err
+		}
+		if last != nil && last.memory == nil && last.at+last.n == s.end {
+			last.n += int64(n)
+		} else {
+			b.extents = append(b.extents, extent{offset: offset, n: int64(n), at: s.end})
+		}
+		s.end += int64(n)
 	}
-	s.end += n
 	b.size = offset + uint64(n)
 	return nil
+}
+
+// before is the extent that ends at offset, if any: the last one.
+func (b *body) before(offset uint64) *extent {
+	if len(b.extents) == 0 || b.size != offset {
+		return nil
+	}
+	return &b.extents[len(b.extents)-1]
 }
 
 // Body opens a body for reading; one that was never added is empty. Bytes that
@@ -149,6 +178,11 @@ func (r *reader) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	skip := int64(r.offset - e.offset)
+	if e.memory != nil {
+		n := copy(p, e.memory[skip:])
+		r.offset += uint64(n)
+		return n, nil
+	}
 	n, err := r.file.ReadAt(p[:min(int64(len(p)), e.n-skip)], e.at+skip)
 	r.offset += uint64(n)
 	if n > 0 {
@@ -168,12 +202,16 @@ func (s *Store) Forget(conn bus.ConnID, stream uint64) {
 		k := key{conn, stream, dir}
 		if b := s.bodies[k]; b != nil {
 			for _, e := range b.extents {
-				punch(s.file, e.at, e.n)
+				if e.memory != nil {
+					s.room += int(e.n)
+				} else {
+					punch(s.file, e.at, e.n)
+				}
 			}
 			delete(s.bodies, k)
 		}
 	}
-	if len(s.bodies) == 0 {
+	if len(s.bodies) == 0 && s.end > 0 {
 		if s.file.Truncate(0) == nil {
 			s.end = 0
 		}

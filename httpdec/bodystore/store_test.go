@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"clipper/bus"
@@ -48,7 +49,14 @@ func newStore(t *testing.T) *Store {
 }
 
 func TestInterleaved(t *testing.T) {
+	for _, room := range []int{0, 1000, maxMemory} { // all in the file, some, none
+		t.Run(fmt.Sprint(room), func(t *testing.T) { interleaved(t, room) })
+	}
+}
+
+func interleaved(t *testing.T, room int) {
 	s := newStore(t)
+	s.room = room
 	var want [4]bytes.Buffer
 	for i := range 100 {
 		for k := range want {
@@ -70,6 +78,29 @@ func TestInterleaved(t *testing.T) {
 	if got := read(t, s, 1, 1, 0); got != want[2].String() {
 		t.Errorf("after Forget of another: %q", got)
 	}
+	s.Forget(1, 1)
+	if s.room != room {
+		t.Errorf("there is room for %d bytes, want %d", s.room, room)
+	}
+}
+
+// TestMemory: only the beginning of a body is in memory, and only as long as
+// there is room.
+func TestMemory(t *testing.T) {
+	s := newStore(t)
+	const part, parts = 16 << 10, 16 // of a body
+	want := strings.Repeat("x", part*parts)
+	for conn := range bus.ConnID(2 * maxMemory / maxSmall) {
+		for i := range uint64(parts) {
+			add(t, s, conn, 1, 1, i*part, want[:part])
+		}
+		if got := read(t, s, conn, 1, 1); got != want {
+			t.Fatalf("body %d has %d bytes", conn, len(got))
+		}
+		if used, most := maxMemory-s.room, maxSmall*(int(conn)+1); used != min(most, maxMemory) {
+			t.Fatalf("%d bytes in memory after body %d", used, conn)
+		}
+	}
 }
 
 func TestHole(t *testing.T) {
@@ -82,12 +113,15 @@ func TestHole(t *testing.T) {
 }
 
 func TestExtentsMerge(t *testing.T) {
-	s := newStore(t)
-	for i := range 1000 {
-		add(t, s, 1, 1, 1, uint64(i), "x")
-	}
-	if n := len(s.bodies[key{1, 1, 1}].extents); n != 1 {
-		t.Errorf("%d extents for one run of bytes", n)
+	for room, want := range map[int]int{0: 1, 500: 2, maxMemory: 1} {
+		s := newStore(t)
+		s.room = room
+		for i := range 1000 {
+			add(t, s, 1, 1, 1, uint64(i), "x")
+		}
+		if n := len(s.bodies[key{1, 1, 1}].extents); n != want {
+			t.Errorf("%d extents for one run of bytes, want %d", n, want)
+		}
 	}
 }
 
