@@ -1,7 +1,6 @@
 package har
 
 import (
-	"crypto/x509"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -13,8 +12,8 @@ import (
 	"clipper/httpdec/exchange"
 )
 
-// NewEntry makes the entry of an exchange, without the text of its bodies.
-func NewEntry(x *exchange.Exchange) *Entry {
+// newEntry makes the entry of an exchange, without the text of its bodies.
+func newEntry(x *exchange.Exchange, certs *certificates) *Entry {
 	e := &Entry{
 		StartedDateTime: isoTime(x.Started()),
 		Timings:         timings(x),
@@ -24,7 +23,7 @@ func NewEntry(x *exchange.Exchange) *Entry {
 		Stream:          x.Stream,
 		Protocol:        x.Connection.Protocol,
 		Lookup:          lookedUp(x.Lookup),
-		TLS:             tlsFacts(x.Connection.TLS),
+		TLS:             tlsFacts(x.Connection.TLS, certs),
 		Retransmits:     x.Losses.Resent,
 		LostBytes:       x.Losses.Lost,
 		MessagesTotal:   x.MessageCount,
@@ -279,17 +278,14 @@ func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-func tlsFacts(t *bus.TLSInfo) *TLS {
+func tlsFacts(t *bus.TLSInfo, certs *certificates) *TLS {
 	if t == nil {
 		return nil
 	}
 	h := &TLS{Version: t.Version, Cipher: t.Cipher, Group: t.Group, ALPN: t.ALPN, SNI: t.SNI, Resumed: t.Resumed,
 		EarlyData: t.EarlyData, JA3: t.JA3, JA4: t.JA4, Library: t.Library, Mechanism: t.Mechanism}
 	if len(t.Certificates) > 0 {
-		if c, err := x509.ParseCertificate(t.Certificates[0]); err == nil {
-			h.Subject, h.Issuer, h.Names = c.Subject.String(), c.Issuer.String(), c.DNSNames
-			h.NotBefore, h.NotAfter = c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339)
-		}
+		h.certificate = certs.parse(t.Certificates[0])
 	}
 	return h
 }

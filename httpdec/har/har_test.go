@@ -86,13 +86,14 @@ func write(t *testing.T, records []bus.Record, check func(file []byte)) (file, l
 		return b
 	}
 	var json bytes.Buffer
+	lineWriter := har.NewLineWriter(&json, store, har.Options{})
 	fold := exchange.New(exchange.Handler{
 		Exchange: func(x *exchange.Exchange) {
 			store.Await(x.Conn, x.Stream, x.Decoded, func() {
 				if err := w.Exchange(x); err != nil {
 					t.Error(err)
 				}
-				if err := har.WriteLine(&json, x, store, har.Options{}); err != nil {
+				if err := lineWriter.Exchange(x); err != nil {
 					t.Error(err)
 				}
 				store.Forget(x.Conn, x.Stream)

@@ -2,6 +2,7 @@ package har
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/base64"
 	"io"
 	"unicode/utf8"
@@ -16,26 +17,16 @@ const (
 )
 
 // isText reports whether all of r may stand as text in JSON: UTF-8 without NUL.
-func isText(r io.Reader) (bool, error) {
-	var buf [32 << 10]byte
+func isText(r io.Reader, buf []byte) (bool, error) {
 	have := 0
 	for {
 		n, err := r.Read(buf[have:])
 		p := buf[:have+n]
-		for len(p) > 0 {
-			c, size := utf8.DecodeRune(p)
-			if c == utf8.RuneError && size == 1 {
-				if err == nil && !utf8.FullRune(p) {
-					break
-				}
-				return false, nil
-			}
-			if c == 0 {
-				return false, nil
-			}
-			p = p[size:]
+		whole := p[:len(p)-cutRune(p)]
+		if !utf8.Valid(whole) || bytes.IndexByte(whole, 0) >= 0 {
+			return false, nil
 		}
-		have = copy(buf[:], p)
+		have = copy(buf, p[len(whole):])
 		if err == io.EOF {
 			return have == 0, nil
 		}
@@ -45,12 +36,24 @@ func isText(r io.Reader) (bool, error) {
 	}
 }
 
+// cutRune is how many bytes at the end of p begin a character that does not end.
+func cutRune(p []byte) int {
+	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
+		if last := p[len(p)-n:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) {
+				return n
+			}
+			break
+		}
+	}
+	return 0
+}
+
 // writeText writes r as a JSON string; isText was true for it.
-func writeText(w *bufio.Writer, r io.Reader) error {
+func writeText(w *bufio.Writer, r io.Reader, buf []byte) error {
 	w.WriteByte('"')
-	var buf [32 << 10]byte
 	for {
-		n, err := r.Read(buf[:])
+		n, err := r.Read(buf)
 		escape(w, buf[:n])
 		if err == io.EOF {
 			return w.WriteByte('"')
@@ -91,10 +94,10 @@ func escape(w *bufio.Writer, p []byte) {
 }
 
 // writeBase64 writes r as a JSON string in base64.
-func writeBase64(w *bufio.Writer, r io.Reader) error {
+func writeBase64(w *bufio.Writer, r io.Reader, buf []byte) error {
 	w.WriteByte('"')
 	enc := base64.NewEncoder(base64.StdEncoding, w)
-	if _, err := io.Copy(enc, r); err != nil {
+	if _, err := io.CopyBuffer(enc, r, buf); err != nil {
 		return err
 	}
 	if err := enc.Close(); err != nil {

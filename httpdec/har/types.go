@@ -94,22 +94,27 @@ type Lookup struct {
 
 // TLS are the facts of the connection's TLS.
 type TLS struct {
-	Version   string   `json:"version,omitempty"`
-	Cipher    string   `json:"cipher,omitempty"`
-	Group     string   `json:"group,omitempty"`
-	ALPN      string   `json:"alpn,omitempty"`
-	SNI       string   `json:"sni,omitempty"`
-	Resumed   bool     `json:"resumed,omitempty"`
-	EarlyData bool     `json:"earlyData,omitempty"`
-	JA3       string   `json:"ja3,omitempty"`
-	JA4       string   `json:"ja4,omitempty"`
+	Version   string `json:"version,omitempty"`
+	Cipher    string `json:"cipher,omitempty"`
+	Group     string `json:"group,omitempty"`
+	ALPN      string `json:"alpn,omitempty"`
+	SNI       string `json:"sni,omitempty"`
+	Resumed   bool   `json:"resumed,omitempty"`
+	EarlyData bool   `json:"earlyData,omitempty"`
+	JA3       string `json:"ja3,omitempty"`
+	JA4       string `json:"ja4,omitempty"`
+	certificate
+	Library   string `json:"library,omitempty"`   // of the program, as far as its secrets say
+	Mechanism string `json:"mechanism,omitempty"` // by which the secrets were taken
+}
+
+// certificate is what TLS tells of the server's certificate.
+type certificate struct {
 	Subject   string   `json:"subject,omitempty"`
 	Issuer    string   `json:"issuer,omitempty"`
-	Names     []string `json:"names,omitempty"` // DNS names of the certificate
+	Names     []string `json:"names,omitempty"` // DNS names
 	NotBefore string   `json:"notBefore,omitempty"`
 	NotAfter  string   `json:"notAfter,omitempty"`
-	Library   string   `json:"library,omitempty"`   // of the program, as far as its secrets say
-	Mechanism string   `json:"mechanism,omitempty"` // by which the secrets were taken
 }
 
 // Message is a WebSocket, SSE or gRPC message.

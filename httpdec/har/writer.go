@@ -39,7 +39,7 @@ type Target interface {
 // and valid; memory does not grow with the number of entries.
 type Writer struct {
 	target   Target
-	lines    lineWriter
+	enc      entryWriter
 	at       int64 // where the next entry goes
 	entries  int
 	verdicts []Verdict
@@ -53,7 +53,7 @@ type Writer struct {
 
 // NewWriter begins an empty file.
 func NewWriter(t Target, bodies BodySource, o Options) (*Writer, error) {
-	w := &Writer{target: t, lines: lineWriter{bodies, o.MaxBody}, index: map[string]int{}, verdicts: []Verdict{}}
+	w := &Writer{target: t, enc: entryWriter{bodies: bodies, maxBody: o.MaxBody}, index: map[string]int{}, verdicts: []Verdict{}}
 	creator, err := json.Marshal(Creator{"Clipper", o.Version})
 	if err != nil {
 		return nil, err
@@ -74,26 +74,28 @@ func (w *Writer) Exchange(x *exchange.Exchange) error {
 	if w.err != nil {
 		return w.err
 	}
-	out := io.NewOffsetWriter(w.target, w.at)
-	count := &counter{w: out}
+	count := &counter{w: io.NewOffsetWriter(w.target, w.at)}
 	b := w.buf
 	b.Reset(count)
 	if w.entries > 0 {
 		b.WriteByte(',')
 	}
 	b.WriteByte('\n')
-	if w.err = w.lines.entry(b, x); w.err == nil {
+	var end int64
+	if w.err = w.enc.entry(b, x); w.err == nil {
+		end = w.at + count.n + int64(b.Buffered())
+		b.Write(w.tail) // with the entry, mostly: one system call, and the file is never cut
 		w.err = b.Flush()
 	}
+	w.size = max(w.size, w.at+count.n)
 	if w.err != nil {
 		w.err = fmt.Errorf("write HAR: %w", w.err)
 		_ = w.finish(w.at) // so that what was written before can be read
 		return w.err
 	}
-	w.at += count.n
+	w.at = end
 	w.entries++
-	w.err = w.finish(w.at)
-	return w.err
+	return nil
 }
 
 // Verdict lists a verdict; a later one of the same connection replaces it.
@@ -144,15 +146,26 @@ func (w *Writer) finish(at int64) error {
 	return nil
 }
 
-// WriteLine writes the entry of x as one line of JSON.
-func WriteLine(w io.Writer, x *exchange.Exchange, bodies BodySource, o Options) error {
-	b := bufio.NewWriterSize(w, 64<<10)
-	l := lineWriter{bodies, o.MaxBody}
-	if err := l.entry(b, x); err != nil {
+// LineWriter writes entries as lines of JSON, each at once.
+type LineWriter struct {
+	target io.Writer
+	enc    entryWriter
+	buf    *bufio.Writer
+}
+
+// NewLineWriter writes nothing yet.
+func NewLineWriter(w io.Writer, bodies BodySource, o Options) *LineWriter {
+	return &LineWriter{w, entryWriter{bodies: bodies, maxBody: o.MaxBody}, bufio.NewWriterSize(nil, 64<<10)}
+}
+
+// Exchange writes the entry of x as one line.
+func (w *LineWriter) Exchange(x *exchange.Exchange) error {
+	w.buf.Reset(w.target)
+	if err := w.enc.entry(w.buf, x); err != nil {
 		return err
 	}
-	b.WriteByte('\n')
-	return b.Flush()
+	w.buf.WriteByte('\n')
+	return w.buf.Flush()
 }
 
 type counter struct {
@@ -166,14 +179,20 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// lineWriter writes entries without line breaks.
-type lineWriter struct {
+// entryWriter writes entries without line breaks.
+type entryWriter struct {
 	bodies  BodySource
 	maxBody uint64
+	certs   certificates
+	line    bytes.Buffer
+	scratch [32 << 10]byte // for pieces of bodies
 }
 
-func (l *lineWriter) entry(w *bufio.Writer, x *exchange.Exchange) error {
-	e := NewEntry(x)
+// maxLine is how much of the memory for an entry is kept for the next.
+const maxLine = 256 << 10
+
+func (l *entryWriter) entry(w *bufio.Writer, x *exchange.Exchange) error {
+	e := newEntry(x, &l.certs)
 	if p := e.Request.PostData; p != nil {
 		if err := l.postData(e, x); err != nil {
 			return err
@@ -182,30 +201,33 @@ func (l *lineWriter) entry(w *bufio.Writer, x *exchange.Exchange) error {
 	if err := l.content(e, x); err != nil {
 		return err
 	}
-	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
+	if l.line.Cap() > maxLine {
+		l.line = bytes.Buffer{}
+	}
+	l.line.Reset()
+	enc := json.NewEncoder(&l.line)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(e); err != nil {
 		return err
 	}
-	rest := strings.TrimSuffix(line.String(), "\n")
+	rest := bytes.TrimSuffix(l.line.Bytes(), []byte("\n"))
 	if e.Request.PostData != nil && string(e.Request.PostData.Text) == postMark {
-		var before string
-		before, rest, _ = strings.Cut(rest, postMark)
-		w.WriteString(before)
+		var before []byte
+		before, rest, _ = bytes.Cut(rest, []byte(postMark))
+		w.Write(before)
 		if err := l.write(w, x, bus.ClientToServer, e.Request.PostData.Encoding); err != nil {
 			return err
 		}
 	}
 	if string(e.Response.Content.Text) == contentMark {
-		var before string
-		before, rest, _ = strings.Cut(rest, contentMark)
-		w.WriteString(before)
+		var before []byte
+		before, rest, _ = bytes.Cut(rest, []byte(contentMark))
+		w.Write(before)
 		if err := l.write(w, x, bus.ServerToClient, e.Response.Content.Encoding); err != nil {
 			return err
 		}
 	}
-	_, err := w.WriteString(rest)
+	_, err := w.Write(rest)
 	return err
 }
 
@@ -215,7 +237,7 @@ const maxForm = 256 << 10
 // maxValue is up to what size a part of a form is also a parameter's value.
 const maxValue = 4 << 10
 
-func (l *lineWriter) postData(e *Entry, x *exchange.Exchange) error {
+func (l *entryWriter) postData(e *Entry, x *exchange.Exchange) error {
 	p := e.Request.PostData
 	p.Text = json.RawMessage(`""`)
 	size, encoding, err := l.inspect(e, x, bus.ClientToServer)
@@ -255,7 +277,7 @@ func (l *lineWriter) postData(e *Entry, x *exchange.Exchange) error {
 	return nil
 }
 
-func (l *lineWriter) content(e *Entry, x *exchange.Exchange) error {
+func (l *entryWriter) content(e *Entry, x *exchange.Exchange) error {
 	size, encoding, err := l.inspect(e, x, bus.ServerToClient)
 	if err != nil || size == 0 {
 		return err
@@ -265,7 +287,7 @@ func (l *lineWriter) content(e *Entry, x *exchange.Exchange) error {
 }
 
 // inspect finds the size of a body to be written and how to write it.
-func (l *lineWriter) inspect(e *Entry, x *exchange.Exchange, dir bus.Dir) (size uint64, encoding string, err error) {
+func (l *entryWriter) inspect(e *Entry, x *exchange.Exchange, dir bus.Dir) (size uint64, encoding string, err error) {
 	if l.bodies == nil || x.Decoded[dir] == 0 {
 		return 0, "", nil
 	}
@@ -278,21 +300,21 @@ func (l *lineWriter) inspect(e *Entry, x *exchange.Exchange, dir bus.Dir) (size 
 		e.problem("", "a body is larger than the limit and is left out")
 		return 0, "", nil
 	}
-	text, err := isText(body)
+	text, err := isText(body, l.scratch[:])
 	if !text {
 		encoding = "base64"
 	}
 	return size, encoding, err
 }
 
-func (l *lineWriter) write(w *bufio.Writer, x *exchange.Exchange, dir bus.Dir, encoding string) error {
+func (l *entryWriter) write(w *bufio.Writer, x *exchange.Exchange, dir bus.Dir, encoding string) error {
 	body, _, err := l.bodies.Body(x.Conn, x.Stream, dir)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
 	if encoding == "base64" {
-		return writeBase64(w, body)
+		return writeBase64(w, body, l.scratch[:])
 	}
-	return writeText(w, body)
+	return writeText(w, body, l.scratch[:])
 }

@@ -7,7 +7,6 @@ import (
 
 	"clipper/bus"
 	"clipper/httpdec/exchange"
-	"clipper/httpdec/har"
 	"clipper/internal/filter"
 	"clipper/internal/term"
 )
@@ -110,8 +109,8 @@ func (s *Sink) await(x *exchange.Exchange) {
 		if pass && s.har != nil {
 			s.note(s.har.Exchange(shown))
 		}
-		if pass && s.json != nil {
-			s.note(har.WriteLine(s.json, shown, s.source, har.Options{}))
+		if pass && s.lines != nil {
+			s.note(s.lines.Exchange(shown))
 		}
 		forget := func() { s.bodies.Forget(x.Conn, x.Stream) }
 		if pass && s.o.View != nil {

@@ -64,6 +64,7 @@ type Sink struct {
 	bodies *bodystore.Store
 	source har.BodySource // of bodies, as the files show them
 	har    *har.Writer
+	lines  *har.LineWriter
 	keys   map[string]bool                     // lines written, so that each is written once
 	judged recent[bus.ConnID, bus.VerdictCode] // as counted
 	said   recent[bus.ConnID, bus.Verdict]     // as printed
@@ -152,6 +153,9 @@ func (s *Sink) open() (err error) {
 		if s.json, err = create(s.o.JSON, 0o644); err != nil {
 			return fmt.Errorf("--json: %w", err)
 		}
+	}
+	if s.json != nil {
+		s.lines = har.NewLineWriter(s.json, s.source, har.Options{})
 	}
 	if s.o.KeyLog != "" {
 		if s.keylog, err = create(s.o.KeyLog, 0o600); err != nil {
