@@ -7,11 +7,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"clipper/integration/truth"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // psRow is one session as `clipper ps --json` prints it.
@@ -107,6 +111,60 @@ func TestKillDecoders(t *testing.T) {
 			}
 			if lines := bytes.Count(readFile(t, filepath.Join(cmd.Dir, "lines.json")), []byte("\n")); lines != requests {
 				t.Errorf("%d lines of JSON, want %d", lines, requests)
+			}
+		})
+	}
+}
+
+// TestKillDecodersWithSnapshots kills the decoders in turn while one connection
+// stays open that is longer than the log: what they restart with is the state that
+// they stored, of the middle of a download and of requests.
+func TestKillDecodersWithSnapshots(t *testing.T) {
+	const requests, download = 900, 16 << 20
+	goclient := build(t, "clipper/integration/cmd/goclient", "-ldflags=-s -w", "-trimpath")
+	w := plainUser(t)
+	url, creds := natsServer(t, w)
+	nc, err := nats.Connect(url, nats.UserCredentials(creds))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshots := func() (n int) {
+		for name := range js.StreamNames(t.Context()).Name() {
+			if strings.HasSuffix(name, "_snapshots") {
+				n++
+			}
+		}
+		return n
+	}
+	roles := []string{"reassembler", "tlsdec", "httpdec"}
+	for _, protocol := range []string{"-h2=false", "-h2"} {
+		t.Run(protocol, func(t *testing.T) {
+			s, ca := truthServer(t, truth.Options{})
+			cmd := w.command(t, clipper(t), "up", "--no-devtools", "-q", "--partitions", "1", "--nats", url, "--creds", creds, "--nats-max", "5MB", "--har", "out.har", "--",
+				goclient, "-ca", ca, "-n", fmt.Sprint(requests), "-size", fmt.Sprint(download), protocol, s.URL)
+			var errs bytes.Buffer
+			cmd.Stderr = &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "a snapshot of each decoder", func() bool { return snapshots() == len(roles) })
+			for kill := range 3 * len(roles) {
+				at := requests * (kill + 1) / 12
+				eventually(t, "enough requests", func() bool { return s.Count() >= at })
+				syscall.Kill(rolePID(t, cmd, roles[kill%len(roles)]), syscall.SIGKILL)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Fatalf("the app was harmed: %v\n%s", err, errs.String())
+			}
+			h := readHAR(t, filepath.Join(cmd.Dir, "out.har"))
+			sameAsServer(t, h, s.Log())
+			if len(h.Log.Entries) != requests+1 {
+				t.Errorf("%d entries, want %d", len(h.Log.Entries), requests+1)
 			}
 		})
 	}

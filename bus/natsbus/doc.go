@@ -12,8 +12,8 @@
 //
 // In: records from a source (OpenPublisher) or a stage (RunStage, StageMain).
 // Out: batches of records, from any sequence on (Follow). A full stream holds
-// its writer up, and so on to the source; the embedded server trims what nobody
-// needs any more, so that it is not full for long.
+// its writer up, and so on to the source; the embedded server, or Trim on
+// another, removes what nobody needs any more, so that it is not full for long.
 //
 // The secrets of the Keys layer live in a NATS account of their own, which a
 // process reaches only with an Access that has the right to it. Taps have an

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"clipper/bus"
@@ -71,6 +72,7 @@ type streamReader struct {
 	layer     bus.Layer
 	partition int
 	it        jetstream.MessagesContext
+	here      *nats.Subscription // see readerAnswers
 }
 
 func (b *Bus) openReader(ctx context.Context, l bus.Layer, partition int, from uint64) (reader, error) {
@@ -82,6 +84,11 @@ func (b *Bus) openReader(ctx context.Context, l bus.Layer, partition int, from u
 		return nil, err
 	}
 	stream := bus.StreamName(b.access.Session, l, partition)
+	name := readerName(link.nc)
+	here, err := b.Conn().Subscribe(b.CtlSubject(readerSubject+name), func(m *nats.Msg) { _ = m.Respond(nil) })
+	if err != nil {
+		return nil, fmt.Errorf("natsbus: read %s: %w", stream, link.explain(err))
+	}
 	var it jetstream.MessagesContext
 	err = awaitStream(ctx, func() error {
 		// Ordered: no acknowledgements and no state of the server's that matters;
@@ -90,7 +97,7 @@ func (b *Bus) openReader(ctx context.Context, l bus.Layer, partition int, from u
 			DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
 			OptStartSeq:       max(from, 1),
 			InactiveThreshold: readerLease,
-			NamePrefix:        readerName(link.nc),
+			NamePrefix:        name,
 		})
 		if err == nil {
 			it, err = c.Messages(jetstream.PullMaxMessagesWithBytesLimit(pullBatches, pullBytes))
@@ -98,9 +105,24 @@ func (b *Bus) openReader(ctx context.Context, l bus.Layer, partition int, from u
 		return err
 	})
 	if err != nil {
+		_ = here.Unsubscribe()
 		return nil, fmt.Errorf("natsbus: read %s: %w", stream, link.explain(err))
 	}
-	return &streamReader{link: link, layer: l, partition: partition, it: it}, nil
+	return &streamReader{link: link, layer: l, partition: partition, it: it, here: here}, nil
+}
+
+const readerSubject = "reader." // a reader's name follows
+
+// readerAnswers reports whether the reader whose consumer has this name is there.
+// Its process answers as long as it lives, so a killed one does not hold up
+// trimming until the server forgets its consumer. When in doubt it is there.
+func (b *Bus) readerAnswers(consumer string) bool {
+	name, _, ok := strings.Cut(consumer, "_")
+	if _, ours := readerConn(name); !ok || !ours {
+		return true
+	}
+	_, err := b.Conn().Request(b.CtlSubject(readerSubject+name), nil, lookTimeout)
+	return !errors.Is(err, nats.ErrNoResponders)
 }
 
 // readerName makes the name of a consumer, which tells its connection.
@@ -138,4 +160,7 @@ func (r *streamReader) read(ctx context.Context) (*Batch, error) {
 	return b, nil
 }
 
-func (r *streamReader) close() { r.it.Stop() }
+func (r *streamReader) close() {
+	r.it.Stop()
+	_ = r.here.Unsubscribe()
+}

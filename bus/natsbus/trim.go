@@ -9,6 +9,7 @@ import (
 
 	"clipper/bus"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/rs/zerolog"
 )
 
 // Trimming keeps a long session from filling its streams, since a full stream
@@ -61,8 +62,27 @@ func (s *Server) trim() {
 		return
 	}
 	defer b.Close()
-	t := &trimmer{b, s.cfg.readBy, func(id uint64) bool { return s.nats.GetClient(id) != nil }, &s.forced}
-	tick := time.NewTicker(s.cfg.trimEvery)
+	connected := func(reader string) bool {
+		id, ok := readerConn(reader)
+		return !ok || s.nats.GetClient(id) != nil
+	}
+	t := &trimmer{b, s.cfg.readBy, connected, &s.forced}
+	t.run(ctx, s.cfg.trimEvery, s.cfg.Log, func() (bool, error) {
+		free, err := freeBytes(s.cfg.StoreDir)
+		return free < scarceDisk, err
+	})
+}
+
+// Trim trims the streams of a session on a server of others, as the embedded
+// server does with its own, until ctx ends. One process of a session does it.
+func (b *Bus) Trim(ctx context.Context, log zerolog.Logger) {
+	t := &trimmer{b, readBy, b.readerAnswers, new(atomic.Int64)}
+	t.run(ctx, trimInterval, log, func() (bool, error) { return false, nil })
+}
+
+// run trims at intervals until ctx ends; scarce says whether the disk is.
+func (t *trimmer) run(ctx context.Context, every time.Duration, log zerolog.Logger, scarce func() (bool, error)) {
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -70,12 +90,12 @@ func (s *Server) trim() {
 			return
 		case <-tick.C:
 		}
-		free, err := freeBytes(s.cfg.StoreDir)
+		little, err := scarce()
 		if err == nil {
-			err = t.trimStreams(ctx, free < scarceDisk)
+			err = t.trimStreams(ctx, little)
 		}
 		if err != nil && ctx.Err() == nil {
-			s.cfg.Log.Warn().Err(err).Msg("trim")
+			log.Warn().Err(err).Msg("trim")
 		}
 	}
 }
@@ -84,8 +104,8 @@ func (s *Server) trim() {
 type trimmer struct {
 	bus       *Bus
 	readBy    map[bus.Layer]outputsOf
-	connected func(id uint64) bool
-	forced    *atomic.Int64 // times that history was given up that a restart would need
+	connected func(reader string) bool // by the name of its consumer
+	forced    *atomic.Int64            // times that history was given up that a restart would need
 }
 
 // trimStreams looks at every stream once.
@@ -93,7 +113,7 @@ func (t *trimmer) trimStreams(ctx context.Context, scarce bool) error {
 	b := t.bus
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	list := b.main.js.ListStreams(ctx)
+	list := b.main.js.ListStreams(ctx, jetstream.WithStreamListSubject("clipper."+b.access.Session+".>"))
 	infos := map[string]*jetstream.StreamInfo{}
 	for info := range list.Info() {
 		infos[info.Config.Name] = info
@@ -150,7 +170,7 @@ func (t *trimmer) trimStream(ctx context.Context, l bus.Layer, partition int, in
 	}
 	readers := stream.ListConsumers(ctx)
 	for c := range readers.Info() {
-		if id, ok := readerConn(c.Name); !ok || t.connected(id) {
+		if to > c.Delivered.Stream+1 && t.connected(c.Name) {
 			to = min(to, c.Delivered.Stream+1)
 		}
 	}

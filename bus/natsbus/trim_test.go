@@ -148,7 +148,7 @@ func TestTrimKeepsLastBatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trim := &trimmer{b, readBy, func(uint64) bool { return true }, &s.forced}
+	trim := &trimmer{b, readBy, func(string) bool { return true }, &s.forced}
 	if err := trim.trimStream(t.Context(), bus.TCP, 0, stream.CachedInfo()); err != nil {
 		t.Fatal(err)
 	}

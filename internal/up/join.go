@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"clipper/bus/natsbus"
+	"github.com/rs/zerolog"
 )
 
 // joinLimit is how long a NATS server of others may take to give the session its
@@ -46,6 +47,9 @@ func (r *run) joinBus(ctx context.Context) error {
 	if err := r.bus.CreateStreams(ctx, natsbus.StreamConfig{StreamBytes: r.o.NATSMax}); err != nil {
 		return fmt.Errorf("--nats: %w (the account needs JetStream, with room for the session's streams: --nats-max makes them smaller)", err)
 	}
+	trim, stop := context.WithCancel(context.Background()) // the decoders end after the command
+	r.stopTrim = stop
+	go r.bus.Trim(trim, zerolog.Nop())
 	return nil
 }
 
@@ -53,6 +57,9 @@ func (r *run) joinBus(ctx context.Context) error {
 func (r *run) leaveBus() {
 	if r.server != nil || r.bus == nil {
 		return
+	}
+	if r.stopTrim != nil {
+		r.stopTrim()
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), joinLimit)
 	defer cancel()

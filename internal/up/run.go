@@ -54,6 +54,7 @@ type run struct {
 	access, keysAccess string // paths of the access files
 	schema             string // path of the schema of gRPC messages; "": none
 	natsURL            string
+	stopTrim           context.CancelFunc // with a server of others
 	publish            []netd.Publish
 	keyLogs            []keyhook.KeyLogFile
 

@@ -1,5 +1,6 @@
 // Goclient is an ordinary Go program that speaks HTTPS, as a test subject. It
-// sends -n requests over -c connections and fails when one of them does.
+// sends -n requests over -c connections, with -size a download beside them, and
+// fails when one of them does.
 package main
 
 import (
@@ -23,15 +24,16 @@ func main() {
 	h2 := flag.Bool("h2", false, "HTTP/2")
 	old := flag.Bool("tls12", false, "TLS 1.2 at most")
 	post := flag.Int("post", 0, "bytes of request body; 0 sends GET")
+	size := flag.Int("size", 0, "bytes of a download by the first client, beside its requests: over the same connection with HTTP/2")
 	label := flag.String("label", "x", "what makes the URLs different")
 	flag.Parse()
-	if err := run(flag.Arg(0), *ca, *n, *c, *h2, *old, *post, *label); err != nil {
+	if err := run(flag.Arg(0), *ca, *n, *c, *h2, *old, *post, *size, *label); err != nil {
 		fmt.Fprintln(os.Stderr, "goclient:", err)
 		os.Exit(1)
 	}
 }
 
-func run(url, ca string, n, c int, h2, old bool, post int, label string) error {
+func run(url, ca string, n, c int, h2, old bool, post, size int, label string) error {
 	pool := x509.NewCertPool()
 	if ca != "" {
 		b, err := os.ReadFile(ca)
@@ -42,7 +44,7 @@ func run(url, ca string, n, c int, h2, old bool, post int, label string) error {
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	errs := make([]error, c)
+	errs := make([]error, c+1)
 	start := time.Now()
 	for i := range c {
 		protocols := new(http.Protocols)
@@ -53,6 +55,9 @@ func run(url, ca string, n, c int, h2, old bool, post int, label string) error {
 			conf.MaxVersion = tls.VersionTLS12
 		}
 		client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, Protocols: protocols}, Timeout: time.Minute}
+		if i == 0 && size > 0 {
+			wg.Go(func() { errs[c] = one(client, fmt.Sprintf("%s/size/%d", url, size), 0) })
+		}
 		wg.Go(func() {
 			for k := next.Add(1); k <= int64(n) && errs[i] == nil; k = next.Add(1) {
 				errs[i] = one(client, fmt.Sprintf("%s/json/%s/%d", url, label, k), post)
