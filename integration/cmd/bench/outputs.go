@@ -12,7 +12,8 @@ import (
 )
 
 // outputs measures what each output costs the app: requests/s under `clipper up`
-// with it, against without any, in turns.
+// with it, against without any, in turns; and the CPU time of Clipper and the app
+// together, which a busy machine blurs less.
 func outputs(bin, client string, n, c, turns int) error {
 	s, err := truth.Start(truth.Options{})
 	if err != nil {
@@ -40,7 +41,7 @@ func outputs(bin, client string, n, c, turns int) error {
 		{"--keep", []string{"--keep", "bench", "--keep-max", "4G"}},
 		{"--filter", []string{"--har", out, "--filter", `status < 500 && host != ""`}},
 	}
-	rates := make([][]float64, len(kinds))
+	rates, costs := make([][]float64, len(kinds)), make([][]float64, len(kinds))
 	for range turns {
 		for i, k := range kinds {
 			argv := append([]string{"up", "-q", "--no-devtools"}, k.flags...)
@@ -52,20 +53,22 @@ func outputs(bin, client string, n, c, turns int) error {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}
 			rates[i] = append(rates[i], rate)
+			costs[i] = append(costs[i], float64((cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()).Microseconds())/float64(n))
 			if err := os.RemoveAll(filepath.Join(dir, "clipper")); err != nil { // what was kept
 				return err
 			}
 		}
 	}
-	fmt.Printf("\n%d requests over %d connections, requests/s of the app by output, median of %d\n", n, c, turns)
+	fmt.Printf("\n%d requests over %d connections, requests/s of the app by output, and CPU µs a request, medians of %d\n", n, c, turns)
 	median := func(r []float64) float64 {
 		slices.Sort(r)
 		return r[len(r)/2]
 	}
-	without := median(rates[0])
+	without, cost := median(rates[0]), median(costs[0])
 	for i, k := range kinds {
 		m := median(rates[i])
-		fmt.Printf("  %-10s %8.0f  ratio %.2f\n", k.name, m, m/without)
+		c := median(costs[i])
+		fmt.Printf("  %-10s %8.0f  ratio %.2f  %6.0f µs %+5.0f\n", k.name, m, m/without, c, c-cost)
 	}
 	return nil
 }
