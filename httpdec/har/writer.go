@@ -42,10 +42,11 @@ type Writer struct {
 	enc      entryWriter
 	at       int64 // where the next entry goes
 	entries  int
-	verdicts []Verdict
+	verdicts [][]byte       // JSON
 	index    map[string]int // of verdicts by connection
 	more     int            // verdicts that are not listed
 	tail     []byte         // what closes the file
+	listed   int            // up to where the tail lists verdicts
 	size     int64
 	buf      *bufio.Writer
 	err      error
@@ -53,7 +54,7 @@ type Writer struct {
 
 // NewWriter begins an empty file.
 func NewWriter(t Target, bodies BodySource, o Options) (*Writer, error) {
-	w := &Writer{target: t, enc: entryWriter{bodies: bodies, maxBody: o.MaxBody}, index: map[string]int{}, verdicts: []Verdict{}}
+	w := &Writer{target: t, enc: entryWriter{bodies: bodies, maxBody: o.MaxBody}, index: map[string]int{}}
 	creator, err := json.Marshal(Creator{"Clipper", o.Version})
 	if err != nil {
 		return nil, err
@@ -63,10 +64,8 @@ func NewWriter(t Target, bodies BodySource, o Options) (*Writer, error) {
 		return nil, fmt.Errorf("write HAR: %w", err)
 	}
 	w.at, w.buf = int64(len(head)), bufio.NewWriterSize(nil, 64<<10)
-	if err := w.makeTail(); err != nil {
-		return nil, err
-	}
-	return w, w.finish(w.at)
+	w.makeTail()
+	return w, w.finish(0)
 }
 
 // Exchange appends an entry.
@@ -90,7 +89,7 @@ func (w *Writer) Exchange(x *exchange.Exchange) error {
 	w.size = max(w.size, w.at+count.n)
 	if w.err != nil {
 		w.err = fmt.Errorf("write HAR: %w", w.err)
-		_ = w.finish(w.at) // so that what was written before can be read
+		_ = w.finish(0) // so that what was written before can be read
 		return w.err
 	}
 	w.at = end
@@ -104,39 +103,47 @@ func (w *Writer) Verdict(v *exchange.Verdict) error {
 		return w.err
 	}
 	h := NewVerdict(v)
+	var text []byte
+	if text, w.err = json.Marshal(h); w.err != nil {
+		return w.err
+	}
+	from := w.listed
 	if i, ok := w.index[h.Connection]; ok {
-		w.verdicts[i] = h
+		from, w.verdicts[i] = 0, text
 	} else if len(w.verdicts) < MaxVerdicts {
 		w.index[h.Connection] = len(w.verdicts)
-		w.verdicts = append(w.verdicts, h)
+		w.verdicts = append(w.verdicts, text)
 	} else {
 		w.more++
 	}
-	if w.err = w.makeTail(); w.err == nil {
-		w.err = w.finish(w.at)
-	}
+	w.makeTail()
+	w.err = w.finish(from)
 	return w.err
 }
 
-func (w *Writer) makeTail() error {
-	list, err := json.Marshal(w.verdicts)
-	if err != nil {
-		return err
+func (w *Writer) makeTail() {
+	w.tail = append(w.tail[:0], "\n],\"_verdicts\":["...)
+	for i, text := range w.verdicts {
+		if i > 0 {
+			w.tail = append(w.tail, ',')
+		}
+		w.tail = append(w.tail, text...)
 	}
-	w.tail = append(append(w.tail[:0], "\n],\"_verdicts\":"...), list...)
+	w.listed = len(w.tail)
+	w.tail = append(w.tail, ']')
 	if w.more > 0 {
 		w.tail = fmt.Appendf(w.tail, ",\"_verdictsTotal\":%d", len(w.verdicts)+w.more)
 	}
 	w.tail = append(w.tail, "}}\n"...)
-	return nil
 }
 
-// finish writes what closes the file behind the last entry.
-func (w *Writer) finish(at int64) error {
-	if _, err := w.target.WriteAt(w.tail, at); err != nil {
+// finish writes what closes the file behind the last entry; of the tail, what
+// stands before from is there.
+func (w *Writer) finish(from int) error {
+	if _, err := w.target.WriteAt(w.tail[from:], w.at+int64(from)); err != nil {
 		return fmt.Errorf("write HAR: %w", err)
 	}
-	size := at + int64(len(w.tail))
+	size := w.at + int64(len(w.tail))
 	if size < w.size {
 		if err := w.target.Truncate(size); err != nil {
 			return fmt.Errorf("write HAR: %w", err)

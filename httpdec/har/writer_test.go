@@ -2,6 +2,7 @@ package har_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -149,6 +150,61 @@ func TestFullDisk(t *testing.T) {
 	got := 0
 	if _, err := har.Read(file, func(*har.Entry) error { got++; return nil }); err != nil || got < n {
 		t.Errorf("after %q, %d of %d entries read, %v", err, got, n, err)
+	}
+}
+
+// smallDisk has room for some bytes only; a write is cut at its end.
+type smallDisk struct {
+	*os.File
+	size int64
+}
+
+func (d *smallDisk) WriteAt(p []byte, at int64) (int, error) {
+	fits := max(0, min(int64(len(p)), d.size-at))
+	n, err := d.File.WriteAt(p[:fits], at)
+	if err == nil && n < len(p) {
+		err = fmt.Errorf("disk full")
+	}
+	return n, err
+}
+
+// TestCutEntry: what was written of an entry is taken back when it has no room.
+func TestCutEntry(t *testing.T) {
+	for _, size := range []int64{100_000, 300_000, 301_000} {
+		file, err := os.Create(filepath.Join(t.TempDir(), "x.har"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		w, err := har.NewWriter(&smallDisk{file, size}, bodies{"0123456789", 15_000}, har.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for err == nil {
+			err = w.Exchange(answered(1, 150_000))
+		}
+		if b, _ := os.ReadFile(file.Name()); !json.Valid(b) {
+			t.Errorf("after %q, the file is not JSON: … %.100q", err, b[max(0, len(b)-100):])
+		}
+	}
+}
+
+func BenchmarkVerdicts(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "x.har"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	w, err := har.NewWriter(f, nil, har.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	conn := bus.ConnID(0)
+	for b.Loop() {
+		conn++
+		if err := w.Verdict(&exchange.Verdict{Conn: conn, Verdict: bus.Verdict{Code: "x", Reason: strings.Repeat("because ", 10)}}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 
