@@ -14,6 +14,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"maps"
 	"slices"
@@ -226,6 +227,12 @@ func (r *Redactor) authorization(value string) string {
 	scheme, rest, ok := strings.Cut(value, " ")
 	if !ok {
 		return r.name(value)
+	}
+	if strings.EqualFold(scheme, "basic") { // RFC 7617: the password may stand alone elsewhere
+		if pair, err := base64.StdEncoding.DecodeString(rest); err == nil {
+			_, password, _ := strings.Cut(string(pair), ":")
+			r.name(password)
+		}
 	}
 	if !strings.Contains(rest, "=\"") && !strings.Contains(rest, ", ") {
 		return scheme + " " + r.name(rest)

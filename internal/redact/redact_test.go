@@ -85,6 +85,11 @@ func TestCommandLine(t *testing.T) {
 		"password|x": "password|x",
 		`sh|-c|API_TOKEN=t; curl -u joe:pw -H "Authorization: Bearer abc" -H 'X-Key: v' --token q https://a/?token=z`: `sh|-c|API_TOKEN=<1>; curl -u joe:<2> -H "Authorization: Bearer <3>" -H 'X-Key: v' --token <4> https://a/?token=<5>`,
 		"sh|-c|echo the password is fine": "sh|-c|echo the password is fine",
+		"curl|-sku|joe:pw|-ujoe:pw|-HCookie: id=42|-bid=42|-sSbid=42|-dpin=1234|-o|x|-H|X-Key: v":                          "curl|-sku|joe:<1>|-ujoe:<1>|-HCookie: id=<2>|-bid=<2>|-sSbid=<2>|-dpin=<3>|-o|x|-H|X-Key: v",
+		"wget|--header=Cookie: id=42|--post-data=password=pw|--user=joe|--password=pw":                                     "wget|--header=Cookie: id=<1>|--post-data=password=<2>|--user=joe|--password=<2>",
+		"app|-bind=127.0.0.1:1|-usage:x|--url=https://a/?token=t":                                                          "app|-bind=127.0.0.1:1|-usage:x|--url=https://a/?token=<1>",
+		`sh|-c|curl -sku "joe:a b" --cookie "id=42; x=y" && wget --header="Cookie: id=42" -q`:                              `sh|-c|curl -sku "joe:<1>" --cookie "id=<2>; x=<3>" && wget --header="Cookie: id=<2>" -q`,
+		`sh|-c|TOKEN="a b" PIN='1 2' app --password="c d" -d "{\"password\":\"p\"}" "it's" don't; curl -ujoe:pw https://a`: `sh|-c|TOKEN="<1>" PIN='<2>' app --password="<3>" -d "{\"password\":\"<4>\"}" "it's" don't; curl -ujoe:<5> https://a`,
 	} {
 		argv := strings.Split(strings.Replace(in, "curl -H", "curl|-H", 1), "|")
 		want = strings.Replace(want, "curl -H", "curl|-H", 1)
@@ -130,6 +135,15 @@ func TestSameSecretSameName(t *testing.T) {
 	}
 }
 
+// TestBasicPassword: the password of a Basic authorization is found where it stands in clear.
+func TestBasicPassword(t *testing.T) {
+	r := New()
+	r.header("Authorization", "Basic am9lOmh1bnRlcjItaHVudGVyMg==") // joe:hunter2-hunter2
+	if got := shape(r.body("joe has hunter2-hunter2")); got != "joe has <1>" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // TestParts: the parts of a multipart body lie elsewhere when it is redacted.
 func TestParts(t *testing.T) {
 	x := &exchange.Exchange{RequestEnd: &bus.MessageEnd{Trailers: []bus.Field{{Name: "X-Token", Value: "x"}}, Content: &bus.Content{Kind: "multipart", PartCount: 1, Parts: []bus.Part{{Name: "password", Size: 8}}}}}
@@ -162,5 +176,6 @@ func FuzzBody(f *testing.F) {
 		r.body(s)
 		r.fieldLine(s)
 		r.argument("--token", s)
+		r.argv([]string{"curl", s, s})
 	})
 }
