@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -48,6 +49,11 @@ func (ch *choice) compile(packets string) (err error) {
 		}
 	} else if ch.junit != "" {
 		return usageError{errors.New("--junit needs a rule to report: clipper up --expect 'status < 500' --junit FILE -- COMMAND")}
+	}
+	if ch.junit != "" {
+		if dir := filepath.Dir(ch.junit); !fileExists(dir) {
+			return fmt.Errorf("--junit: %s: the directory %s does not exist", ch.junit, dir)
+		}
 	}
 	if ch.hide {
 		if packets != "" {

@@ -27,7 +27,7 @@ func newDemo() *cobra.Command {
 a slow response. No network is needed.
 
 On a terminal DevTools stays up afterwards, until Ctrl-C.`,
-		Args: cobra.NoArgs,
+		Args: exactly(0, "demo takes no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			exe, err := self()
 			if err != nil {

@@ -20,7 +20,7 @@ func newDoctor() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "What this machine allows, and the one command that fixes what it doesn't",
-		Args:  cobra.NoArgs,
+		Args:  exactly(0, "doctor takes no argument"),
 		RunE: func(c *cobra.Command, _ []string) error {
 			findings := doctor.Examine(doctor.Options{})
 			out := c.OutOrStdout()

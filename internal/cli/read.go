@@ -87,6 +87,18 @@ func (g *reading) run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	reads := []namedFile{{"the capture", path}}
+	for _, k := range g.keyLogs {
+		reads = append(reads, namedFile{"--keylog", k})
+	}
+	if err := apart(reads, []namedFile{{"--har", g.out.HAR}, {"--json", g.out.JSON}, {"-w", g.out.Packets}, {"--junit", g.choice.junit}}); err != nil {
+		return err
+	}
+	in, err := read.Open(path) // before the outputs: a mistyped name empties no file
+	if err != nil {
+		return err
+	}
+	defer in.Close()
 	started := time.Now()
 	t := term.New(os.Stderr, g.quiet)
 	o := g.out
@@ -104,17 +116,15 @@ func (g *reading) run(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	in, err := read.Open(path)
-	if err != nil {
-		return errors.Join(err, s.Close())
-	}
 	bar := read.NewProgress(in, t)
 	defer bar.Close()
 	// finish ends the files, and says what there was and how the rules fared.
 	finish := func(err error) error {
 		bar.Finish()
 		err = errors.Join(err, s.Close())
-		s.Summary()
+		if err == nil || s.Totals().Exchanges > 0 {
+			s.Summary()
+		}
 		broken, junitErr := g.choice.judge(started)
 		if err = errors.Join(err, junitErr); err == nil && broken {
 			return &status{exitExpect, nil}

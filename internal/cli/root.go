@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -42,7 +44,7 @@ type usageError struct{ error }
 func Main(ctx context.Context, args []string) int {
 	root := newRoot()
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -56,7 +58,7 @@ func Main(ctx context.Context, args []string) int {
 	complain(err)
 	var u usageError
 	if errors.As(err, &u) {
-		fmt.Fprintln(os.Stderr, "Run 'clipper --help' for what there is.")
+		fmt.Fprintf(os.Stderr, "Run '%s --help' for what there is.\n", c.CommandPath())
 		return exitUsage
 	}
 	return exitFailure
@@ -84,7 +86,20 @@ with no configuration, no root, no proxy and no certificate.`,
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	cobra.AddTemplateFunc("optionalValues", optionalValues)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "FlagUsages |", "FlagUsages | optionalValues |"))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newUp(), newRead(), newKeys(), newDemo(), newDemoClient(), newDoctor(), newPs(), newRestart(), newSwap(), newTap(), newVersion(), newMan(), newFilterHelp(), newOpen(), newLs(), newRm(), newExport())
 	return root
+}
+
+var optionalValue = regexp.MustCompile(` ([^ \[]+)\[="[^"]*"\]`)
+
+// optionalValues writes flags whose value may be left out as they are to be typed,
+// in the same width: a value that does not stand behind a = is another argument.
+func optionalValues(usages string) string {
+	return optionalValue.ReplaceAllStringFunc(usages, func(s string) string {
+		as := "[=" + optionalValue.FindStringSubmatch(s)[1] + "]"
+		return as + strings.Repeat(" ", len(s)-len(as))
+	})
 }

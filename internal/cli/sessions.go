@@ -110,6 +110,9 @@ plain NATS command that follows the requests, with the session's read-only user.
 				e.SetIndent("", "  ")
 				return e.Encode(rows)
 			}
+			if len(rows) == 0 {
+				fmt.Fprintln(c.ErrOrStderr(), "clipper: no session runs (start one with: clipper up -- COMMAND)")
+			}
 			for i, r := range rows {
 				if i > 0 {
 					fmt.Fprintln(c.OutOrStdout())

@@ -15,6 +15,7 @@ import (
 
 	"clipper/bus"
 	"clipper/bus/natsbus"
+	"clipper/internal/term"
 	"clipper/internal/up"
 
 	"github.com/spf13/cobra"
@@ -256,7 +257,7 @@ func printStream(w *bufio.Writer, r *bus.Record) {
 	fmt.Fprintf(w, "%s %s %s %s offset %d %d bytes", at, r.Conn, arrow, name, r.Offset, len(r.Payload))
 	switch r.Type {
 	case bus.Open, bus.End, bus.Info, bus.Opaque:
-		fmt.Fprintf(w, " %s", r.Payload)
+		fmt.Fprintf(w, " %s", term.Printable(string(r.Payload)))
 	case bus.Gap, bus.Dropped:
 		fmt.Fprintf(w, " %d missing", r.Aux)
 	}

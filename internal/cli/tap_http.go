@@ -39,7 +39,7 @@ func followInto(ctx context.Context, b *natsbus.Bus, f func(*bus.Record) error, 
 
 // tapLines prints the request lines of a session.
 func tapLines(ctx context.Context, b *natsbus.Bus, ch choice) error {
-	s, err := sink.New(sink.Options{Terminal: term.New(os.Stdout, false), Filter: ch.filter, Redact: ch.redact})
+	s, err := sink.New(sink.Options{Live: true, Terminal: term.New(os.Stdout, false), Filter: ch.filter, Redact: ch.redact})
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func tapChosenEvents(ctx context.Context, b *natsbus.Bus, ch choice, out io.Writ
 		}
 		delete(held, k)
 	}
-	s, err := sink.New(sink.Options{Filter: ch.filter, Decided: decided})
+	s, err := sink.New(sink.Options{Live: true, Filter: ch.filter, Decided: decided})
 	if err != nil {
 		return err
 	}

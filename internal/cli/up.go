@@ -3,9 +3,11 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,6 +132,35 @@ func checkNATS(o up.Options) error {
 	return nil
 }
 
+// checkUp refuses flags that contradict each other, or that change nothing.
+func checkUp(c *cobra.Command, o up.Options) error {
+	given := c.Flags().Changed
+	none := !o.DevTools
+	switch {
+	case o.WaitAll && o.KillAll:
+		return usageError{errors.New("--wait-all and --kill-all contradict each other: choose one")}
+	case none && (given("devtools") || o.Open || o.Stay):
+		return usageError{errors.New("--no-devtools goes with none of --devtools, --open and --stay")}
+	case given("devtools") && o.Address == "" && len(o.Command) > 0 && isAddress(o.Command[0]):
+		return usageError{fmt.Errorf("the address of --devtools stands behind a =: --devtools=%s", o.Command[0])}
+	case given("keep-max") && o.Keep == "":
+		return usageError{errors.New("--keep-max limits what --keep NAME records: it needs --keep")}
+	case given("nats-max") && o.NATS == "":
+		return usageError{errors.New("--nats-max is for a server of yours: it needs --nats URL")}
+	}
+	return nil
+}
+
+// isAddress reports whether s is HOST:PORT, and no path to a command.
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil || strings.Contains(s, "/") {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
 func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 	none, _ := c.Flags().GetBool("no-devtools")
 	o.DevTools = !none
@@ -137,11 +168,18 @@ func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 	if o.Partitions < 1 || o.Partitions > 64 || o.Partitions&(o.Partitions-1) != 0 {
 		return usageError{fmt.Errorf("--partitions %d: a power of two from 1 to 64 is needed", o.Partitions)}
 	}
+	if err := checkUp(c, o); err != nil {
+		return err
+	}
 	if err := ch.compile(o.Packets); err != nil {
 		return err
 	}
 	o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
-	var err error
+	err := apart([]namedFile{{"--creds", o.Creds}, {"--keys-creds", o.KeysCreds}, {"--nats-ca", o.CA}},
+		[]namedFile{{"--har", o.HAR}, {"--json", o.JSON}, {"-w", o.Packets}, {"--keylog", o.KeyLog}, {"--junit", ch.junit}})
+	if err != nil {
+		return err
+	}
 	if o.Schema, err = compileProtos(o.Protos); err != nil {
 		return err
 	}

@@ -104,11 +104,16 @@ func (s *Supervisor) Start(spec Spec) error {
 		s.roles = map[string]*role{}
 	}
 	s.roles[spec.Name] = r
+	defer s.mu.Unlock()
+	return s.launchOrEnd(r)
+}
+
+// launchOrEnd starts the process of r, which has ended for good if that fails; s.mu is held.
+func (s *Supervisor) launchOrEnd(r *role) error {
 	err := s.launch(r)
-	s.mu.Unlock()
 	if err != nil {
-		close(r.done)
 		r.err = err
+		close(r.done)
 	}
 	return err
 }
@@ -195,9 +200,7 @@ func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 			return
 		}
 	}
-	if err := s.launch(r); err != nil {
-		r.err = err
-		close(r.done)
+	if err := s.launchOrEnd(r); err != nil {
 		if s.GaveUp != nil {
 			go s.GaveUp(r.spec.Name, err)
 		}
@@ -306,7 +309,7 @@ func (s *Supervisor) Restart(name, path string) error {
 	select {
 	case <-r.done: // it had been given up, or was done
 		r.done, r.err, r.deaths = make(chan struct{}), nil, nil
-		return s.launch(r)
+		return s.launchOrEnd(r)
 	default:
 	}
 	r.restart = true

@@ -146,3 +146,22 @@ func TestWordsGoToStderrWhenAsked(t *testing.T) {
 		t.Errorf("stderr got %q", b)
 	}
 }
+
+// TestFailedRestartDoesNotHang: a role that had been given up, and whose new program
+// cannot be started, can still be stopped.
+func TestFailedRestartDoesNotHang(t *testing.T) {
+	s := supervisor(t)
+	gone := make(chan struct{})
+	s.GaveUp = func(string, error) { close(gone) }
+	if err := s.Start(Spec{Name: "r", Path: script(t, "exit 1")}); err != nil {
+		t.Fatal(err)
+	}
+	<-gone
+	if err := s.Restart("r", filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a program that is not there was started")
+	}
+	if st := s.States(); len(st) != 1 || st[0].PID != 0 || st[0].Error == "" {
+		t.Errorf("the role is %+v", st)
+	}
+	s.Stop("r", time.Minute)
+}

@@ -77,6 +77,9 @@ func (w waiting) parts() (*bus.Connection, *exchange.Process) {
 func (s *Sink) await(x *exchange.Exchange) {
 	id := exchangeID{x.Conn, x.Stream}
 	if s.passed[id] {
+		if s.o.Decided != nil { // what comes again is not wanted again
+			s.o.Decided(x.Conn, x.Stream, false)
+		}
 		if s.bodies != nil {
 			s.bodies.Forget(x.Conn, x.Stream)
 		}
@@ -107,10 +110,10 @@ func (s *Sink) await(x *exchange.Exchange) {
 	}
 	s.bodies.Await(x.Conn, x.Stream, x.Decoded, func() {
 		if pass && s.har != nil {
-			s.note(s.har.Exchange(shown))
+			s.noteOf("--har", s.har.Exchange(shown))
 		}
 		if pass && s.lines != nil {
-			s.note(s.lines.Exchange(shown))
+			s.noteOf("--json", s.lines.Exchange(shown))
 		}
 		forget := func() { s.bodies.Forget(x.Conn, x.Stream) }
 		if pass && s.o.View != nil {
@@ -155,7 +158,7 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 		v = s.o.Redact.Verdict(v)
 	}
 	if pass && s.har != nil {
-		s.note(s.har.Verdict(v))
+		s.noteOf("--har", s.har.Verdict(v))
 	}
 	if pass && s.o.View != nil && s.judged.get(v.Conn) != v.Verdict.Code {
 		s.o.View.Verdict(v, process(v.Process))

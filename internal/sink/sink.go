@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"clipper/bus"
@@ -134,14 +135,18 @@ func (s *Sink) open() (err error) {
 		}
 	}
 	s.source = s.bodies
+	mode := os.FileMode(0o600) // passwords and cookies are in it
 	if s.o.Redact != nil {
 		s.source = s.o.Redact.Bodies(s.bodies)
+		mode = 0o644
 	}
 	if s.o.HAR != "" {
-		if s.harFile, err = create(s.o.HAR, 0o644); err != nil {
+		if s.harFile, err = create(s.o.HAR, mode); err != nil {
 			return fmt.Errorf("--har: %w", err)
 		}
-		if s.har, err = har.NewWriter(s.harFile, s.source, har.Options{}); err != nil {
+		if s.har, err = har.NewWriter(s.harFile, s.source, har.Options{}); errors.Is(err, syscall.ESPIPE) {
+			return fmt.Errorf("--har: %s is a pipe, and a HAR is completed in place: name a file, or use --json", s.o.HAR)
+		} else if err != nil {
 			return fmt.Errorf("--har: %w", err)
 		}
 	}
@@ -150,7 +155,7 @@ func (s *Sink) open() (err error) {
 	case "-":
 		s.json = os.Stdout
 	default:
-		if s.json, err = create(s.o.JSON, 0o644); err != nil {
+		if s.json, err = create(s.o.JSON, mode); err != nil {
 			return fmt.Errorf("--json: %w", err)
 		}
 	}
@@ -227,6 +232,13 @@ func (s *Sink) note(err error) {
 	}
 }
 
+// noteOf is note, of the output that an option asked for.
+func (s *Sink) noteOf(option string, err error) {
+	if err != nil {
+		s.note(fmt.Errorf("%s: %w", option, err))
+	}
+}
+
 // key writes a secret as a line, each line once.
 func (s *Sink) key(r *bus.Record) {
 	if s.keylog == nil || r.Type != bus.Secret {
@@ -244,5 +256,5 @@ func (s *Sink) key(r *bus.Record) {
 		s.keys[line] = true
 	}
 	_, err = s.keylog.WriteString(line)
-	s.note(err)
+	s.noteOf("--keylog", err)
 }

@@ -135,6 +135,68 @@ func TestMissingDirectoryIsSaid(t *testing.T) {
 	}
 }
 
+// TestModes: what holds credentials is for its owner alone.
+func TestModes(t *testing.T) {
+	for _, redacted := range []bool{false, true} {
+		dir := t.TempDir()
+		o := Options{HAR: filepath.Join(dir, "har"), JSON: filepath.Join(dir, "json"), KeyLog: filepath.Join(dir, "keys"), Packets: filepath.Join(dir, "packets"), Dir: dir}
+		private := []string{o.HAR, o.JSON, o.KeyLog, o.Packets}
+		if redacted {
+			o.Redact, private = redact.New(), private[2:]
+		}
+		s, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+		for _, path := range private {
+			if fi, err := os.Stat(path); err != nil || fi.Mode().Perm() != 0o600 {
+				t.Errorf("%s: %v, %v", path, fi.Mode(), err)
+			}
+		}
+	}
+}
+
+// TestFullDisk: the error names the option whose file cannot be written.
+func TestFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	s, err := New(Options{JSON: "/dev/full", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range exchangeEvents(1, 0) {
+		s.Process(r)
+	}
+	if err := s.Close(); err == nil || !strings.HasPrefix(err.Error(), "--json: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestDecidedAgain: an exchange that comes again is decided again, so that whoever
+// held its events lets go of them.
+func TestDecidedAgain(t *testing.T) {
+	var got []bool
+	s, err := New(Options{Live: true, Decided: func(_ bus.ConnID, _ uint64, pass bool) { got = append(got, pass) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range procs() {
+		s.Process(r)
+	}
+	for range 2 {
+		for _, r := range exchangeEvents(1, 0) {
+			s.Process(r)
+		}
+		s.Again()
+	}
+	s.Close()
+	if len(got) != 2 || !got[0] || got[1] {
+		t.Errorf("decided %v, want true and false", got)
+	}
+}
+
 // TestFilterExpectRedact: the files have what the filter lets pass, without its
 // credentials; rules see all of it.
 func TestFilterExpectRedact(t *testing.T) {

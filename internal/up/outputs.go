@@ -48,7 +48,13 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 		for p := range l.StreamCount(r.bus.Partitions()) {
 			o.wg.Go(func() {
 				each := func(b *natsbus.Batch) error { return r.batch(o, l, b) }
-				if err := r.bus.Follow(ctx, l, p, 0, each); err != nil && !errors.Is(err, context.Canceled) {
+				err := r.bus.Follow(ctx, l, p, 0, each)
+				var unwritten *writeError
+				switch {
+				case err == nil || errors.Is(err, context.Canceled):
+				case errors.As(err, &unwritten): // by whatever layer it was met
+					r.fail(unwritten.error)
+				default:
 					r.fail(fmt.Errorf("follow the layer %s: %w", l, err))
 				}
 			})
@@ -61,6 +67,9 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 	return o, nil
 }
 
+// writeError is an output that cannot be written any more.
+type writeError struct{ error }
+
 // batch hands the records of a batch on. What could not be had is said once.
 func (r *run) batch(o *outputs, l bus.Layer, b *natsbus.Batch) error {
 	if b.Missed > 0 {
@@ -69,7 +78,7 @@ func (r *run) batch(o *outputs, l bus.Layer, b *natsbus.Batch) error {
 	for rec := range b.Records() {
 		o.progress.Add(1)
 		if err := o.sink.Process(rec); err != nil {
-			return err
+			return &writeError{err}
 		}
 	}
 	if b.Err != nil {

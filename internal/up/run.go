@@ -175,10 +175,14 @@ func (r *run) kept(out *outputs, code int) {
 	r.recorder = nil
 }
 
-// lack notes that something is missing from the outputs; the rest goes on.
+// lack notes that something is missing from the outputs, and says so once; the rest
+// goes on.
 func (r *run) lack(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if slices.ContainsFunc(r.failed, func(said error) bool { return errors.Is(said, err) }) {
+		return
+	}
 	r.failed = append(r.failed, err)
 	r.term.Say("%v", err)
 }
