@@ -49,15 +49,16 @@ func (w *words) next(a string) string {
 	if !strings.HasPrefix(a, "-") {
 		return w.r.argument(option, a)
 	}
-	if w.curl && option == "" && !strings.HasPrefix(a, "--") {
-		if i := strings.IndexAny(a, curlTakes); i > 0 {
-			if w.option = "-" + a[i:i+1]; i+1 == len(a) {
-				return a
-			}
-			rest := w.r.argument(w.option, a[i+1:])
-			w.option = ""
-			return a[:i+1] + rest
+	if w.curl && !strings.HasPrefix(a, "--") {
+		i := strings.IndexAny(a, curlTakes)
+		switch {
+		case i < 0:
+			return a
+		case i+1 == len(a):
+			w.option = "-" + a[i:]
+			return a
 		}
+		return a[:i+1] + w.r.argument("-"+a[i:i+1], a[i+1:])
 	}
 	w.option = a
 	return w.r.argument(option, a)
