@@ -139,7 +139,11 @@ func (r *Redactor) json(s string, nesting int) string {
 		b.WriteString(text)
 		done = to
 	}
+	key, named := "", false // {"name": "password", "value": …}: a pair as an object
 	for i := 0; i < len(s); {
+		if s[i] == '{' || s[i] == '}' {
+			key, named = "", false
+		}
 		if s[i] != '"' {
 			i++
 			continue
@@ -148,6 +152,10 @@ func (r *Redactor) json(s string, nesting int) string {
 		text := unquote(s[i:end])
 		at := skipSpace(s, end)
 		if at >= len(s) || s[at] != ':' { // a value
+			if key == "name" || key == "key" {
+				named = sensitive(text)
+			}
+			key = ""
 			if nesting < maxNesting && strings.Contains(s[i:end], `\"`) {
 				if inner := r.json(text, nesting+1); inner != text {
 					put(i, end, quote(inner))
@@ -157,9 +165,11 @@ func (r *Redactor) json(s string, nesting int) string {
 			continue
 		}
 		i = skipSpace(s, at+1)
-		if !sensitive(text) || i >= len(s) {
+		key = plain(text)
+		if secret := sensitive(text) || named && key == "value"; !secret || i >= len(s) {
 			continue
 		}
+		key = ""
 		i = r.value(s, i, text, put)
 	}
 	if done == 0 {
