@@ -217,6 +217,49 @@ func TestSnapshots(t *testing.T) {
 	next.sender.close()
 }
 
+// Kills between a snapshot and the trimming after it, and in the middle of one,
+// leave room for the next.
+func TestSnapshotsAfterKills(t *testing.T) {
+	s := startServer(t, func(c *ServerConfig) { c.StreamBytes = 16 << 20 })
+	b := connect(t, s.Access(), "test")
+	src := snapshotSource{bus.Plain, 0, true}
+	snaps, err := b.makeSnapshots(t.Context(), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := make([]byte, snaps.limit)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for n := range 5 {
+		if err := snaps.put(ctx, position{uint64(n)}, "p", state); err != nil {
+			t.Fatalf("snapshot %d: %v", n, err)
+		}
+		for off := 0; off < len(state)/2; off += maxPart { // one that is cut off
+			if err := snaps.send(ctx, &bus.Record{Type: bus.Data, Offset: uint64(off), Payload: state[:maxPart]}, position{100}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := snaps.sender.flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // killed again before the next
+			snaps.sender.close()
+			var last *snapshot
+			if snaps, last, err = b.openSnapshots(ctx, src); err != nil || last == nil || last.pos[mainInput] != uint64(n) || len(last.state) != len(state) {
+				t.Fatalf("after snapshot %d: %+v %v", n, last, err)
+			}
+		}
+	}
+	info, err := snaps.sender.info(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pieces := uint64(len(state)+maxPart-1) / maxPart; info.State.Msgs > pieces+3 { // its end and two claims
+		t.Errorf("%d messages are kept of a snapshot of %d", info.State.Msgs, pieces)
+	}
+	snaps.sender.close()
+}
+
 // Where no stream of snapshots can be made, the stage runs without.
 func TestSnapshotNotPossible(t *testing.T) {
 	s := startServer(t)

@@ -35,6 +35,8 @@ type snapshots struct {
 // snapshot is the state of a stage once it had consumed the inputs up to pos.
 type snapshot struct {
 	pos     position
+	first   uint64 // sequences of its messages
+	end     uint64
 	program string
 	state   []byte
 }
@@ -84,7 +86,30 @@ func (b *Bus) openSnapshots(ctx context.Context, src snapshotSource) (*snapshots
 		s.sender.close()
 		return nil, nil, err
 	}
+	_ = s.keepOnly(ctx, last, claim) // the next time will do
 	return s, last, nil
+}
+
+// keepOnly removes what a kill left beside the last snapshot, before the claim: a
+// snapshot that was not trimmed yet, and one that was cut off. The stream has no
+// room for several.
+func (s *snapshots) keepOnly(ctx context.Context, last *snapshot, claim uint64) error {
+	if last == nil {
+		return s.trim(ctx, claim)
+	}
+	if err := s.trim(ctx, last.first); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	stream, err := s.sender.link.js.Stream(ctx, s.sender.stream)
+	if err != nil {
+		return err
+	}
+	for seq := last.end + 1; seq < claim && ctx.Err() == nil; seq++ {
+		err = errors.Join(err, stream.DeleteMsg(ctx, seq)) // perhaps it was before
+	}
+	return err
 }
 
 func snapshotSubject(session string, src snapshotSource) string {
@@ -163,17 +188,24 @@ func (s *snapshots) send(ctx context.Context, r *bus.Record, at position) error 
 
 // last is the last whole snapshot before the sequence seq, nil if there is none.
 func (s *snapshots) last(ctx context.Context, seq uint64) (*snapshot, error) {
-	for seq--; seq > 0; seq-- {
+	info, err := s.sender.info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for seq--; seq >= max(info.State.FirstSeq, 1); seq-- {
 		b, err := s.read(ctx, seq)
-		if err != nil || b == nil {
+		if err != nil {
 			return nil, err
+		}
+		if b == nil {
+			continue
 		}
 		for r := range b.Records() {
 			if r.Type != bus.End {
 				continue
 			}
-			snap := &snapshot{pos: pointOf(b.Progress).pos, program: string(r.Payload)}
-			if whole, err := s.join(ctx, snap, seq, uint64(r.Aux)); err != nil {
+			snap := &snapshot{pos: pointOf(b.Progress).pos, first: seq - min(uint64(r.Aux), seq), end: seq, program: string(r.Payload)}
+			if whole, err := s.join(ctx, snap); err != nil {
 				return nil, err
 			} else if whole {
 				return snap, nil
@@ -184,8 +216,8 @@ func (s *snapshots) last(ctx context.Context, seq uint64) (*snapshot, error) {
 }
 
 // join reads the pieces of a snapshot, which come before its end.
-func (s *snapshots) join(ctx context.Context, snap *snapshot, end, pieces uint64) (whole bool, err error) {
-	for seq := end - min(pieces, end); seq < end; seq++ {
+func (s *snapshots) join(ctx context.Context, snap *snapshot) (whole bool, err error) {
+	for seq := snap.first; seq < snap.end; seq++ {
 		b, err := s.read(ctx, seq)
 		if err != nil || b == nil {
 			return false, err
@@ -197,7 +229,7 @@ func (s *snapshots) join(ctx context.Context, snap *snapshot, end, pieces uint64
 			snap.state = append(snap.state, r.Payload...)
 		}
 	}
-	return pieces < end, nil
+	return snap.first > 0, nil
 }
 
 // read is one message; nil if it is not there, or damaged.
