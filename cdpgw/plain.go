@@ -8,8 +8,12 @@ import (
 	"clipper/bus"
 )
 
-// maxPlain is how many bytes of connections that are not HTTP are kept in memory.
-const maxPlain = 16 << 20
+// maxPlain is how much memory the bytes of connections that are not HTTP may take.
+const (
+	maxPlain   = 16 << 20
+	plainCost  = 512  // of a connection or a record, beside its bytes
+	maxRecords = 4096 // of a connection
+)
 
 // plainStore keeps the beginning of each connection that is not HTTP, for a
 // gateway that gets the layer Plain itself. The oldest connections make room.
@@ -24,7 +28,8 @@ type plainConn struct {
 	id      bus.ConnID
 	http    bool // its bytes are shown as exchanges
 	records []bus.Record
-	size    int
+	shown   int // bytes of records
+	size    int // with what the rest takes
 	place   *list.Element
 }
 
@@ -46,18 +51,20 @@ func (s *plainStore) add(r *bus.Record) {
 		if s.conns == nil {
 			s.conns = map[bus.ConnID]*plainConn{}
 		}
-		c = &plainConn{id: r.Conn}
+		c = &plainConn{id: r.Conn, size: plainCost}
 		c.place = s.age.PushBack(c)
 		s.conns[r.Conn] = c
+		s.size += plainCost
 	}
-	if c.http || c.size > maxDump {
+	if c.http || c.shown > maxDump || len(c.records) >= maxRecords {
 		return
 	}
 	kept := *r
-	kept.Payload = append([]byte(nil), r.Payload[:min(len(r.Payload), maxDump+1-c.size)]...)
+	kept.Payload = append([]byte(nil), r.Payload[:min(len(r.Payload), maxDump+1-c.shown)]...)
 	c.records = append(c.records, kept)
-	c.size += len(kept.Payload)
-	s.size += len(kept.Payload)
+	c.shown += len(kept.Payload)
+	c.size += plainCost + len(kept.Payload)
+	s.size += plainCost + len(kept.Payload)
 	for s.size > maxPlain {
 		s.drop(s.age.Front().Value.(*plainConn))
 	}
@@ -78,7 +85,7 @@ func (s *plainStore) isHTTP(conn bus.ConnID) {
 func (s *plainStore) drop(c *plainConn) {
 	s.age.Remove(c.place)
 	s.size -= c.size
-	c.records, c.size = nil, 0
+	c.records, c.shown, c.size = nil, 0, 0
 	delete(s.conns, c.id)
 }
 

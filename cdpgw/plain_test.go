@@ -28,7 +28,7 @@ func TestPlain(t *testing.T) {
 	g.Process(record(bus.Event{Type: bus.EventRequest, Conn: 2, Stream: 1, Request: &bus.Request{Method: "GET", URL: "http://192.0.2.1/"}}))
 	plain(2, bus.ClientToServer, 18, "GET /2 HTTP/1.1\r\n\r\n")
 	g.Process(&bus.Record{Layer: bus.Plain, Type: bus.End, Conn: 2})
-	if len(g.plain.conns) != 1 || g.plain.size != 12 {
+	if len(g.plain.conns) != 1 || g.plain.size != 12+4*plainCost {
 		t.Errorf("%d connections, %d bytes are kept", len(g.plain.conns), g.plain.size)
 	}
 	r := attach(t, g).call("Network.getResponseBody", params{"requestId": "0000000000000001.c"})
@@ -57,6 +57,23 @@ func TestPlainIsBounded(t *testing.T) {
 	s.read(context.Background(), 999, func(r *bus.Record) bool { n += len(r.Payload); return true })
 	if n != maxDump+1 { // one more, so that the end is known to be missing
 		t.Errorf("%d bytes of the newest", n)
+	}
+	// Neither are records without bytes, nor connections of a byte.
+	for i := range 3 * maxRecords {
+		s.add(&bus.Record{Type: bus.Gap, Conn: 2000, Aux: 1})
+		s.add(&bus.Record{Type: bus.Data, Conn: bus.ConnID(3000 + i), Payload: big[:1]})
+	}
+	if n := len(s.conns); s.size > maxPlain || n*2*plainCost > maxPlain {
+		t.Errorf("%d connections", n)
+	}
+	n = 0
+	var gaps plainStore
+	for range 2 * maxRecords {
+		gaps.add(&bus.Record{Type: bus.Gap, Conn: 1, Aux: 1})
+	}
+	gaps.read(context.Background(), 1, func(*bus.Record) bool { n++; return true })
+	if n != maxRecords {
+		t.Errorf("%d records of one connection", n)
 	}
 	if s.read(context.Background(), 0, func(*bus.Record) bool { t.Error("the oldest is there"); return false }) != nil {
 		t.Error("unexpected")
