@@ -50,9 +50,11 @@ func newMultipart(contentType string) *multipart {
 }
 
 func (m *multipart) write(p []byte, _ int64) {
-	m.rest = append(m.rest, p...)
+	all := append(m.rest, p...)
+	m.rest = all
 	for m.step() {
 	}
+	m.rest = append(all[:0], m.rest...)
 	if len(m.rest) == 0 && cap(m.rest) > 16<<10 {
 		m.rest = nil
 	}
@@ -108,7 +110,7 @@ func (m *multipart) step() bool {
 
 func (m *multipart) take(n int) {
 	if n > 0 {
-		m.rest = m.rest[:copy(m.rest, m.rest[n:])]
+		m.rest = m.rest[n:]
 		m.offset += uint64(n)
 	}
 }

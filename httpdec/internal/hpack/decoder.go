@@ -70,7 +70,8 @@ func (d *Decoder) Allow(n uint32) {
 
 // Write takes a part of a field section and emits the fields that are whole.
 func (d *Decoder) Write(p []byte, emit func(bus.Field)) error {
-	if len(d.rest) > 0 {
+	joined := len(d.rest) > 0
+	if joined {
 		d.rest = append(d.rest, p...)
 		p = d.rest
 	}
@@ -91,7 +92,9 @@ func (d *Decoder) Write(p []byte, emit func(bus.Field)) error {
 	if len(p) > 2*MaxString+64 {
 		return errLong
 	}
-	d.rest = append(d.rest[:0], p...)
+	if !joined || len(p) < len(d.rest) {
+		d.rest = append(d.rest[:0], p...)
+	}
 	return nil
 }
 
@@ -150,29 +153,37 @@ func (d *Decoder) field(p []byte, emit func(bus.Field)) (n int, err error) {
 	}
 }
 
-// literal decodes a field whose value is a string.
+// literal decodes a field whose value is a string, once all of it is there: a long
+// name is not decoded again for each piece of the value.
 func (d *Decoder) literal(p []byte, prefix uint) (f bus.Field, n int, err error) {
 	i, n, err := integer(p, prefix)
 	if n == 0 || err != nil {
 		return f, 0, err
 	}
+	var name []byte
 	if i > 0 {
-		if f, err = d.at(i); err != nil {
-			return f, 0, err
-		}
-	} else {
-		k := 0
-		if f.Name, k, err = str(p[n:]); k == 0 {
-			return f, 0, err
-		}
-		n += k
-	}
-	v, k, err := str(p[n:])
-	if k == 0 {
+		f, err = d.at(i)
+	} else if name, err = literalString(p[n:]); name == nil {
 		return f, 0, err
 	}
-	f.Value = v
-	return f, n + k, nil
+	if err != nil {
+		return f, 0, err
+	}
+	n += len(name)
+	value, err := literalString(p[n:])
+	if value == nil {
+		return f, 0, err
+	}
+	n += len(value)
+	if name != nil {
+		if f.Name, err = str(name); err != nil {
+			return f, 0, err
+		}
+	}
+	if f.Value, err = str(value); err != nil {
+		return f, 0, err
+	}
+	return f, n, nil
 }
 
 // at is the entry with an index (RFC 7541, section 2.3.3).
@@ -237,33 +248,40 @@ func integer(p []byte, prefix uint) (v uint64, n int, err error) {
 	return 0, 0, nil
 }
 
-// str decodes RFC 7541, section 5.2.
-func str(p []byte) (s string, n int, err error) {
+// literalString is the string literal (RFC 7541, section 5.2) that p begins with,
+// nil when p does not hold all of it.
+func literalString(p []byte) ([]byte, error) {
 	if len(p) == 0 {
-		return "", 0, nil
+		return nil, nil
 	}
 	size, n, err := integer(p, 7)
 	if n == 0 || err != nil {
-		return "", 0, err
+		return nil, err
 	}
 	if size > MaxString {
-		return "", 0, errLong
+		return nil, errLong
 	}
 	if uint64(len(p)-n) < size {
-		return "", 0, nil
+		return nil, nil
 	}
-	b := p[n : n+int(size)]
-	n += int(size)
+	return p[:n+int(size)], nil
+}
+
+// str decodes a whole string literal.
+func str(p []byte) (string, error) {
+	_, n, err := integer(p, 7)
+	if err != nil {
+		return "", err
+	}
+	b := p[n:]
 	if p[0]&0x80 == 0 {
-		return string(b), n, nil
+		return string(b), nil
 	}
-	if s, err = hpack.HuffmanDecodeToString(b); err != nil {
-		return "", 0, err
+	s, err := hpack.HuffmanDecodeToString(b)
+	if err == nil && len(s) > MaxString {
+		err = errLong
 	}
-	if len(s) > MaxString {
-		return "", 0, errLong
-	}
-	return s, n, nil
+	return s, err
 }
 
 // Snapshot visits the state.

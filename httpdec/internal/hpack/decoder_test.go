@@ -226,3 +226,17 @@ func BenchmarkDecodeLibrary(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)*float64(len(sections))/b.Elapsed().Seconds(), "sections/s")
 }
+
+// However small the pieces of a section are, a string is decoded once.
+func TestDecodeOnce(t *testing.T) {
+	b := newEncoder().section(strings.Repeat("n", 4000) + "=" + strings.Repeat("v", 4000))
+	if n := testing.AllocsPerRun(5, func() {
+		d := New(false)
+		fields, err := decode(d, b, 1)
+		if err != nil || len(fields) != 1 {
+			t.Fatalf("%d fields, %v", len(fields), err)
+		}
+	}); n > 200 {
+		t.Errorf("%.0f allocations for %d pieces of a field", n, len(b))
+	}
+}
