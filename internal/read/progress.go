@@ -57,6 +57,14 @@ func NewProgress(in io.ReadCloser, t *term.Terminal) *Progress {
 	return p
 }
 
+// Name is that of the capture's file.
+func (p *Progress) Name() string {
+	if f, ok := p.ReadCloser.(*os.File); ok {
+		return f.Name()
+	}
+	return "standard input"
+}
+
 // Read implements io.Reader.
 func (p *Progress) Read(b []byte) (int, error) {
 	n, err := p.ReadCloser.Read(b)

@@ -1,8 +1,15 @@
 package read
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"clipper/bus"
+	"clipper/httpdec"
+	"clipper/internal/term"
 )
 
 func TestProgress(t *testing.T) {
@@ -19,5 +26,23 @@ func TestProgress(t *testing.T) {
 		if got := progress(c.done, c.size, 2*time.Second); got != c.want {
 			t.Errorf("progress(%d, %d) = %q\nwant %q", c.done, c.size, got, c.want)
 		}
+	}
+}
+
+// TestBadCaptureIsNamed: the error says which file is no capture.
+func TestBadCaptureIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(path, []byte("hello, this is no capture\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := NewProgress(in, term.New(os.Stderr, true))
+	defer p.Close()
+	err = Decode(p, nil, httpdec.Options{}, func(*bus.Record) error { return nil }, nil)
+	if err == nil || !strings.HasPrefix(err.Error(), path+": ") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -41,7 +41,7 @@ func Decode(in io.Reader, keyLogs []string, h httpdec.Options, out func(*bus.Rec
 	}
 	f, err := pcapng.NewReader(in)
 	if err != nil {
-		return err
+		return named(in, err)
 	}
 	defer f.Close()
 	g := newGarbage()
@@ -69,7 +69,15 @@ func Decode(in io.Reader, keyLogs []string, h httpdec.Options, out func(*bus.Rec
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return errors.Join(failed, err)
+	return errors.Join(failed, named(in, err))
+}
+
+// named is an error of a capture with the name of its file, if it has one.
+func named(in io.Reader, err error) error {
+	if f, ok := in.(interface{ Name() string }); ok && err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return err
 }
 
 // tee shows somebody else what a stage takes.
