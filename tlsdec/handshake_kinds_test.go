@@ -1,6 +1,7 @@
 package tlsdec
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -13,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"clipper/bus"
 )
@@ -174,10 +174,13 @@ func TestOpenSSLEarlyData(t *testing.T) {
 	addr := freeAddr(t)
 	cmd := exec.Command("openssl", "s_server", "-accept", addr, "-quiet", "-cert", rsa, "-early_data", "-no_anti_replay", "-tls1_3")
 	stdin, _ := cmd.StdinPipe()
+	stdout, _ := cmd.StdoutPipe()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { stdin.Close(); cmd.Process.Kill(); cmd.Wait() }()
+	awaitListener(t, addr)
+	received := bufio.NewReader(stdout)
 	dir := t.TempDir()
 	early := filepath.Join(dir, "early")
 	os.WriteFile(early, []byte("early bird\n"), 0o600)
@@ -192,7 +195,15 @@ func TestOpenSSLEarlyData(t *testing.T) {
 				t.Fatal(err)
 			}
 			io.WriteString(in, "late worm\n")
-			time.Sleep(200 * time.Millisecond) // or s_server mixes it up
+			for { // or s_server mixes it up
+				line, err := received.ReadString('\n')
+				if err != nil {
+					t.Fatal(err)
+				}
+				if strings.HasSuffix(line, "late worm\n") {
+					break
+				}
+			}
 			io.WriteString(stdin, "answer\n")
 			b := make([]byte, 7)
 			io.ReadFull(out, b)
@@ -205,7 +216,6 @@ func TestOpenSSLEarlyData(t *testing.T) {
 		r.trace.sent[1] = []byte("answer\n")
 		return r.end()
 	}
-	time.Sleep(300 * time.Millisecond)
 	session := filepath.Join(dir, "session")
 	first := run("-sess_out", session)
 	first.sent[0] = []byte("late worm\n")

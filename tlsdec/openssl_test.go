@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -70,12 +71,16 @@ func dsaFile(t testing.TB) string {
 
 // freeAddr is a loopback address that nobody listens on.
 func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	// Of the kernel's own choice it could be a client's before the server has it.
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
+		if err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // start runs a server program until the test ends and waits for its port.
@@ -88,7 +93,17 @@ func start(t testing.TB, addr string, name string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s: %s", name, stderr.String())
+		}
+	})
 	t.Cleanup(func() { stdin.Close(); cmd.Process.Kill(); cmd.Wait() })
+	awaitListener(t, addr)
+}
+
+func awaitListener(t testing.TB, addr string) {
+	t.Helper()
 	for range 6000 {
 		if c, err := net.Dial("tcp", addr); err == nil {
 			c.Close()
@@ -96,7 +111,7 @@ func start(t testing.TB, addr string, name string, args ...string) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("%s does not listen: %s", name, stderr.String())
+	t.Fatalf("nobody listens on %s", addr)
 }
 
 func startOpenSSL(t testing.TB, args ...string) opensslServer {
