@@ -138,3 +138,19 @@ func TestKeys(t *testing.T) {
 		}
 	})
 }
+
+// TestReaderLeaves: a reader of --json that leaves does not end the command.
+func TestReaderLeaves(t *testing.T) {
+	s, ca := truthServer(t, truth.Options{})
+	curl := fmt.Sprintf("curl -sS -o /dev/null --cacert %s %s/json/", ca, s.URL)
+	// The second request waits for the end of the reader, which ends after the first.
+	script := fmt.Sprintf("mkfifo left; { %s up -q --no-devtools --json - -- sh -ec '%sone; read x <left; %stwo; %sthree; touch done' || echo $? >status; } | { head -n 1 >first; exec >&-; echo >left; }; cat status",
+		clipper(t), curl, curl, curl)
+	r := finish(t, plainUser(t).command(t, "sh", "-c", script))
+	if _, err := os.Stat(filepath.Join(r.dir, "done")); err != nil {
+		t.Errorf("the command did not end by itself: %v %s", err, r.stderr)
+	}
+	if !strings.Contains(r.stderr, "broken pipe") || strings.TrimSpace(r.stdout) != "125" {
+		t.Errorf("status %q, %s", r.stdout, r.stderr)
+	}
+}

@@ -70,6 +70,9 @@ type run struct {
 // command cannot be run.
 func Run(ctx context.Context, o Options) (code int, err error) {
 	r := &run{o: o, broken: make(chan struct{}), term: term.New(os.Stderr, o.Quiet)}
+	// Caught, not ignored, which the command would inherit: who reads an output may
+	// leave, as head(1) does, and the command goes on.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	for _, p := range o.Publish {
 		pub, err := netd.ParsePublish(p)
 		if err != nil {
