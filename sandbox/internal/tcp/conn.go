@@ -275,7 +275,9 @@ func (c *Conn) acknowledged(s *Segment, now time.Duration) {
 			c.lost()
 		}
 	}
-	c.window = window
+	if c.window = window; window == 0 {
+		c.tries = 0 // the program does not read, but it is there
+	}
 	if c.blocked && c.usable() > 0 {
 		c.blocked = false
 		if c.una == c.nxt {

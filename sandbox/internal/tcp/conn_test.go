@@ -322,6 +322,24 @@ func TestZeroWindowIsProbed(t *testing.T) {
 	}
 }
 
+// A program that does not read for hours acknowledges nothing, but it is there.
+func TestZeroWindowBehindDataIsNotGivenUp(t *testing.T) {
+	e := accepted(t)
+	e.write("dropped")
+	for range 100 {
+		e.input(Segment{Flags: ACK, Seq: 1001, Ack: 1})
+		if e.tick().Lost {
+			t.Fatalf("given up after %v", e.now)
+		}
+	}
+	for range 100 {
+		if e.tick().Lost {
+			return
+		}
+	}
+	t.Error("never given up, although nothing is heard")
+}
+
 func TestFINWaitsForWindow(t *testing.T) {
 	e := accepted(t)
 	e.input(Segment{Flags: ACK, Seq: 1001, Ack: 1})
