@@ -136,6 +136,8 @@ func (d *datagramParts) packet() []byte {
 	if b[0]>>4 == 4 {
 		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
 		binary.BigEndian.PutUint16(b[6:], 0)
+		binary.BigEndian.PutUint16(b[10:], 0)
+		binary.BigEndian.PutUint16(b[10:], checksum(0, b[:len(d.head)]))
 	} else {
 		binary.BigEndian.PutUint16(b[4:], uint16(len(d.body)))
 	}

@@ -65,6 +65,9 @@ func TestFragments(t *testing.T) {
 			if wanted, _ := w.datagram(); !ok || p.src != x[0] || p.dst != x[1] || !bytes.Equal(payload, wanted) {
 				t.Errorf("%v: another datagram than before", x)
 			}
+			if x[0].Addr().Is4() && checksum(0, got[:p.header]) != 0 {
+				t.Error("the header's checksum is wrong: a kernel would not take the packet")
+			}
 		}
 		if len(table.list) != 0 {
 			t.Errorf("%d datagrams are left", len(table.list))
