@@ -49,7 +49,12 @@ func (n *nat) linger() {
 // unsent takes all packets that have come, and counts the flows with bytes for
 // the host, and these bytes.
 func (l *loop) unsent() (flows, bytes int) {
-	for l.tunMore = true; l.tunMore && l.readTun() == nil; {
+	const rounds = 32 // the queue of a tun is shorter; whoever sends on is not waited for
+	l.tunMore = true
+	for range rounds {
+		if !l.tunMore || l.readTun() != nil {
+			break
+		}
 	}
 	for _, f := range l.slots {
 		if f != nil && f.backlog.len() > 0 {

@@ -49,9 +49,12 @@ func (f *tcpFlow) shape() *shape { return f.l.n.shape.on.Load() }
 // time is the clock of the links.
 func (l *loop) time() time.Time { return l.start.Add(l.now) }
 
-// wake makes the loop resume the flow at a time.
+// wake makes the loop resume the flow at a time, or earlier if it is to do so
+// already: both directions wait.
 func (f *tcpFlow) wake(at time.Duration) {
-	f.wakeAt = max(at, 1)
+	if at = max(at, 1); f.wakeAt == 0 || at < f.wakeAt {
+		f.wakeAt = at
+	}
 	f.l.before(f.wakeAt)
 }
 

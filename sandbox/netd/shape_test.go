@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"clipper/bus"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestLink(t *testing.T) {
@@ -163,6 +165,29 @@ func FuzzServerName(f *testing.F) {
 			t.Error("more than enough is not enough")
 		}
 	})
+}
+
+// A flow that waits for two times goes on at the first.
+func TestWakeIsTheFirst(t *testing.T) {
+	f := &tcpFlow{l: &loop{}}
+	f.wake(5)
+	f.wake(500)
+	if f.wakeAt != 5 || f.l.next != 5 {
+		t.Errorf("goes on at %d, the loop at %d", f.wakeAt, f.l.next)
+	}
+}
+
+// A sandbox that sends without end does not keep netd from its own end.
+func TestUnsentEnds(t *testing.T) {
+	fd, err := unix.Open("/dev/zero", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	l := &loop{n: &nat{tun: &tun{fd: fd, wait: func() {}}}}
+	if flows, bytes := l.unsent(); flows != 0 || bytes != 0 {
+		t.Errorf("%d flows with %d bytes", flows, bytes)
+	}
 }
 
 // What a line carries arrives whole and in order, also when the conditions change.
