@@ -297,7 +297,6 @@ func dataThenReset(addr string) error {
 	return nil
 }
 
-// echoServer echoes for ever.
 // serveOnce answers one connection with the address that it came from.
 func serveOnce(addr string) error {
 	l, err := net.Listen("tcp", addr)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
 func listen(t *testing.T, addr string, serve func(net.Conn)) string {
@@ -210,12 +211,53 @@ func TestDataThenReset(t *testing.T) {
 	const size = 1 << 20
 	addr := listen(t, "127.0.0.1:0", func(c net.Conn) {
 		io.Copy(c, stream(size))
-		time.Sleep(100 * time.Millisecond) // RST overtakes what is still on the way, outside too
+		awaitAcknowledged(c) // RST overtakes what is still on the way, outside too
 		c.(*net.TCPConn).SetLinger(0)
 	})
 	w := caller(t)
 	got := ok(t, w.command(t, settings{}, w.bin, "client", "data-then-reset", addr))
 	if !strings.HasPrefix(got, fmt.Sprint(size, " ")) || !strings.Contains(got, "connection reset by peer") {
+		t.Errorf("got %q", got)
+	}
+}
+
+// awaitAcknowledged returns when the peer's kernel has everything that was written.
+func awaitAcknowledged(c net.Conn) {
+	rc, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return
+	}
+	for unsent := 1; unsent > 0; time.Sleep(time.Millisecond) {
+		if rc.Control(func(fd uintptr) { unsent, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }) != nil || err != nil {
+			return
+		}
+	}
+}
+
+// A peer's urgent byte (tcp(7)) holds up nothing of what comes around it, and is
+// among the others.
+func TestUrgent(t *testing.T) {
+	addr := listen(t, "127.0.0.1:0", func(c net.Conn) {
+		rc, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for range 20 {
+			rc.Control(func(fd uintptr) {
+				for i, flags := range []int{0, unix.MSG_OOB, 0} {
+					unix.Sendto(int(fd), []byte{'a' + byte(i)}, flags, nil)
+				}
+			})
+			if _, err := io.ReadFull(c, make([]byte, 3)); err != nil { // the echo
+				t.Error(err)
+				return
+			}
+		}
+	})
+	w := caller(t)
+	const script = `exec 3<>/dev/tcp/${1/:/\/}; for i in $(seq 20); do read -t 20 -N 3 x <&3 || exit; echo $x; printf $x >&3; done`
+	if got := ok(t, w.command(t, settings{}, "bash", "-c", script, "bash", addr)); got != strings.Repeat("abc\n", 20) {
 		t.Errorf("got %q", got)
 	}
 }
@@ -278,8 +320,10 @@ func TestUDPRefused(t *testing.T) {
 func TestUDPInside(t *testing.T) {
 	p := port(t, udpPeer(t))
 	w := caller(t)
-	script := fmt.Sprintf(`%[1]s client udp-server 127.0.0.1:%[2]s >ready & until grep -q ready ready; do :; done; %[1]s client udp 127.0.0.1:%[2]s 100 && wait $!`, w.bin, p)
-	ok(t, w.command(t, settings{}, "sh", "-c", script))
+	for _, size := range []string{"100", "65507"} { // in one packet, in fragments
+		script := fmt.Sprintf(`rm -f ready; %[1]s client udp-server 127.0.0.1:%[2]s >ready & until grep -qs ready ready; do :; done; %[1]s client udp 127.0.0.1:%[2]s %[3]s || { kill $!; exit 1; }; wait $!`, w.bin, p, size)
+		ok(t, w.command(t, settings{}, "sh", "-c", script))
+	}
 }
 
 func TestPing(t *testing.T) {

@@ -34,7 +34,7 @@ type tcpFlow struct {
 	backlog byteQueue // of the program, for the host
 
 	readable  bool // the host's socket may have bytes
-	hangUp    bool // and after them the end, or an error
+	hangUp    bool // and after them the end, an error, or urgent ones: a read stops short of them
 	full      bool // the host's socket takes no more for now
 	closing   bool // the program has ended its stream
 	hostEnded bool // and the host its
@@ -58,7 +58,7 @@ func (l *loop) add(key flowKey, fd int) (*tcpFlow, error) {
 		l.slots = append(l.slots, nil)
 	}
 	l.slots[f.slot] = f
-	if err := l.watch(fd, f.slot, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
+	if err := l.watch(fd, f.slot, unix.EPOLLIN|unix.EPOLLPRI|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET); err != nil {
 		l.slots[f.slot] = nil
 		l.free = append(l.free, f.slot)
 		return nil, err
@@ -269,7 +269,7 @@ func (f *tcpFlow) finish() {
 
 // onSocket takes what epoll says about the host's socket.
 func (f *tcpFlow) onSocket(events uint32) {
-	const end = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	const end = unix.EPOLLPRI | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
 	if events&(unix.EPOLLIN|end) != 0 {
 		f.readable = true
 		f.hangUp = f.hangUp || events&end != 0
