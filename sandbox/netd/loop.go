@@ -28,6 +28,7 @@ type loop struct {
 	scratch *tcp.Buffer // empty, of the largest size
 	header  [vnetHeaderLen + ipv6HeaderLen + tcp.MaxHeaderLen]byte
 	pending int // bytes that wait for sockets of the host
+	travels int // bytes that travel to programs, see stream
 
 	start   time.Time
 	now     time.Duration // since start, when the round began
@@ -227,7 +228,7 @@ func (l *loop) settle() {
 		if f.conn == nil {
 			continue
 		}
-		f.conn.SetBacklog(f.backlog.len(), l.windowLimit())
+		f.conn.SetBacklog(f.backlog.len(), fairWindow(l.pending))
 		now, later := f.conn.NeedsAck()
 		switch {
 		case now:
@@ -296,15 +297,10 @@ const (
 	maxWideMemory = 64 << 20
 )
 
-func (l *loop) windowLimit() int {
-	if l.pending > maxWideMemory {
-		return narrowWindow
-	}
-	return wideWindow
-}
-
-func (l *loop) flightLimit() int {
-	if l.pool.Used() > maxWideMemory {
+// fairWindow is how many bytes a connection may have each way where all together
+// have used.
+func fairWindow(used int) int {
+	if used > maxWideMemory {
 		return narrowWindow
 	}
 	return wideWindow

@@ -37,9 +37,6 @@ const (
 // headWait is how long the rest of a beginning that looks like TLS or HTTP may take.
 const headWait = 3 * time.Second
 
-// travelRoom is how many bytes travel at most: what TCP would call the window.
-const travelRoom = 1 << 20
-
 func (f *tcpFlow) id() bus.Flow {
 	return bus.Flow{Transport: "tcp", Client: f.key.program, Server: f.key.peer}
 }
@@ -190,7 +187,7 @@ func (f *tcpFlow) toProgramShaped() {
 
 // setOut takes what the peer has sent.
 func (f *tcpFlow) setOut() {
-	for f.readable && f.size < travelRoom && f.end == notYet {
+	for f.readable && f.size < fairWindow(f.l.travels) && f.end == notYet {
 		b := f.l.scratch.Room()
 		n, errno := rawRead(f.fd, b)
 		switch {
@@ -203,6 +200,7 @@ func (f *tcpFlow) setOut() {
 		default:
 			f.travels = append(f.travels, chunk{append([]byte(nil), b[:n]...), f.l.time()})
 			f.size += n
+			f.l.travels += n
 		}
 	}
 }
@@ -240,12 +238,13 @@ func (f *tcpFlow) arrive() bool {
 		f.touch()
 		next.b = next.b[n:]
 		f.size -= n
+		l.travels -= n
 		if f.paid -= n; f.paid == 0 {
 			f.arrives = time.Time{}
 		}
 		if len(next.b) == 0 {
 			f.travels = f.travels[1:]
-			if f.size < travelRoom && f.readable {
+			if f.size < fairWindow(l.travels) && f.readable {
 				f.enqueue()
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"clipper/bus"
+	"clipper/sandbox/internal/tcp"
 
 	"golang.org/x/sys/unix"
 )
@@ -174,6 +175,38 @@ func TestWakeIsTheFirst(t *testing.T) {
 	f.wake(500)
 	if f.wakeAt != 5 || f.l.next != 5 {
 		t.Errorf("goes on at %d, the loop at %d", f.wakeAt, f.l.next)
+	}
+}
+
+// However many connections are offline, what their peers send is not all taken.
+func TestTravelsAreBounded(t *testing.T) {
+	l := &loop{}
+	l.scratch = l.pool.Get(tcp.MaxPayload)
+	taken := func(flows int) (n int) {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(pair[0])
+		defer unix.Close(pair[1])
+		for range flows {
+			f := &tcpFlow{l: l, fd: pair[0]}
+			for before := -1; before != f.size; { // until it takes no more
+				before = f.size
+				unix.Write(pair[1], make([]byte, 128<<10))
+				f.readable = true
+				f.setOut()
+			}
+			n += f.size
+		}
+		return n
+	}
+	if n := taken(1); n < wideWindow {
+		t.Errorf("one connection: %d bytes", n)
+	}
+	const flows = 200
+	if n := taken(flows); n > maxWideMemory+wideWindow+flows*2*narrowWindow {
+		t.Errorf("%d connections: %d bytes", flows, n)
 	}
 }
 

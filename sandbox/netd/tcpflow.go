@@ -72,7 +72,8 @@ func (f *tcpFlow) remove() {
 	f.leave()
 	f.conn = nil
 	f.drop()
-	f.fd, f.travels = -1, nil
+	f.l.travels -= f.size
+	f.fd, f.size, f.travels = -1, 0, nil
 	f.l.slots[f.slot] = nil
 	f.l.free = append(f.l.free, f.slot)
 }
@@ -427,7 +428,7 @@ func (f *tcpFlow) room() int {
 		return 0
 	}
 	// What is in flight will be acknowledged.
-	return max(0, min(n, f.l.flightLimit()-f.conn.InFlight(), tcp.MaxPayload))
+	return max(0, min(n, fairWindow(f.l.pool.Used())-f.conn.InFlight(), tcp.MaxPayload))
 }
 
 // endProgram ends the stream to the program.
