@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -18,8 +19,10 @@ import (
 	"testing"
 	"time"
 
+	"clipper/bus"
 	"clipper/bus/natsbus"
 	"clipper/sandbox"
+	"clipper/sandbox/capture"
 	"clipper/sandbox/netd"
 
 	"golang.org/x/sys/unix"
@@ -36,6 +39,8 @@ func TestMain(m *testing.M) {
 				os.Exit(netdWithOwners(path))
 			}
 			os.Exit(netd.Main())
+		case "capture":
+			os.Exit(captureNothing())
 		case "up":
 			os.Exit(up(os.Args[2], os.Args[3:]))
 		case "client":
@@ -52,9 +57,12 @@ const ownersEnv = "CLIPPER_TEST_OWNERS"
 type settings struct {
 	Net  netd.Options
 	Spec sandbox.Spec
+	// Capture has everything recorded, and thrown away: what a capture costs
+	// without what comes after it.
+	Capture bool
 }
 
-// up is `clipper up` without capture and key hook.
+// up is `clipper up` without key hook and, unless it is asked for, capture.
 func up(config string, argv []string) int {
 	var s settings
 	if err := json.Unmarshal([]byte(config), &s); err != nil {
@@ -83,7 +91,29 @@ func runSandboxed(s *settings, argv []string) (int, error) {
 		return 0, err
 	}
 	defer ready.Close()
+	files := []*os.File{sb.Tun, sb.Diag, child}
 	s.Net.TunFD, s.Net.DiagFD, s.Net.ReadyFD = 3, 4, 5
+	if s.Capture {
+		page, err := capture.NewPage()
+		if err != nil {
+			return 0, err
+		}
+		if err := capture.Setup(int(sb.Packet.Fd())); err != nil {
+			return 0, err
+		}
+		s.Net.PacketFD, s.Net.PageFD = 6, 7
+		files = append(files, sb.Packet, page)
+		reader := exec.Command("/proc/self/exe", "capture")
+		reader.Stderr = os.Stderr
+		reader.ExtraFiles = []*os.File{sb.Packet, page}
+		if err := reader.Start(); err != nil {
+			return 0, err
+		}
+		defer func() {
+			reader.Process.Signal(unix.SIGTERM)
+			reader.Wait()
+		}()
+	}
 	s.Net.MTU, s.Net.IPv6 = sb.MTU, sb.IPv6
 	options, err := json.Marshal(s.Net)
 	if err != nil {
@@ -92,7 +122,7 @@ func runSandboxed(s *settings, argv []string) (int, error) {
 	nat := exec.Command("/proc/self/exe", "netd")
 	nat.Stderr = os.Stderr
 	nat.Env = append(os.Environ(), natsbus.OptionsEnv+"="+string(options))
-	nat.ExtraFiles = []*os.File{sb.Tun, sb.Diag, child}
+	nat.ExtraFiles = files
 	if err := nat.Start(); err != nil {
 		return 0, err
 	}
@@ -108,6 +138,26 @@ func runSandboxed(s *settings, argv []string) (int, error) {
 		return 0, err
 	}
 	return sb.Wait()
+}
+
+// nothing is a partition that keeps nothing.
+type nothing struct{}
+
+func (nothing) Publish(*bus.Record) error { return nil }
+func (nothing) Flush() error              { return nil }
+
+func captureNothing() int {
+	ring, err := capture.Map(3, 4)
+	if err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+		defer stop()
+		err = capture.NewReader(ring, []capture.Output{{Publisher: nothing{}}}).Run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "capture:", err)
+		return 1
+	}
+	return 0
 }
 
 // who runs a command: root as it is, or a fresh user without any privilege.

@@ -38,6 +38,10 @@ func hows(clipper, sandbox string) []how {
 		{"netd", "127.0.0.1", func(_ string, argv ...string) (string, error) {
 			return output(append([]string{sandbox, "up", "{}"}, argv...))
 		}},
+		// Its packets recorded, too, but thrown away.
+		{"captured", "127.0.0.1", func(_ string, argv ...string) (string, error) {
+			return output(append([]string{sandbox, "up", `{"Capture":true}`}, argv...))
+		}},
 		// All of Clipper: captured and decoded too.
 		{"clipper", "127.0.0.1", func(dir string, argv ...string) (string, error) {
 			return output(append([]string{clipper, "up", "-q", "--no-devtools", "--"}, argv...), "CLIPPER_DIR="+filepath.Join(dir, "sessions"))
@@ -312,18 +316,20 @@ func network(clipper, sandbox string, turns int) error {
 	}
 	w.Flush()
 	fmt.Println()
-	for _, other := range list[3:] {
+	for _, other := range list[4:] {
 		fmt.Printf("netd : %s  ", other.name)
 		for _, row := range rows[:len(rows)-1] {
 			fmt.Printf("  %s %.2f", row, ratio(all["netd"], all[other.name], row))
 		}
 		fmt.Println()
 	}
-	fmt.Print("with capture and decoding : netd alone")
-	for _, row := range []string{"up Gb/s", "down Gb/s", "32 MiB down Gb/s", "requests/s"} {
-		fmt.Printf("  %s %.2f", row, ratio(all["clipper"], all["netd"], row))
+	for _, x := range []struct{ how, is string }{{"captured", "capture"}, {"clipper", "capture and decoding"}} {
+		fmt.Printf("with %s : netd alone", x.is)
+		for _, row := range []string{"up Gb/s", "down Gb/s", "32 MiB down Gb/s", "requests/s"} {
+			fmt.Printf("  %s %.2f", row, ratio(all[x.how], all["netd"], row))
+		}
+		fmt.Println()
 	}
-	fmt.Println()
 	return memory(clipper, self, p)
 }
 
