@@ -25,6 +25,9 @@ const (
 	synRTO   = time.Second
 	maxTries = 15 // about two minutes
 	maxProbe = 60 * time.Second
+	// A kernel forgets a closed connection of which it waits for the other end's
+	// FIN after 60 s (tcp_fin_timeout) and answers with a RST from then on.
+	presenceInterval = 2 * time.Minute
 )
 
 // AckDelay is how long an acknowledgement may wait for data to travel with. It is far less
@@ -76,6 +79,7 @@ type Conn struct {
 	inFlight   []*Buffer // from una on
 	rto        time.Duration
 	deadline   time.Duration // of a retransmission or a probe; 0: none
+	presence   time.Duration // when to ask an end that has sent its FIN whether it is still there; 0: never
 	tries      int
 	dupAcks    int
 	recovering bool
@@ -197,6 +201,9 @@ func (c *Conn) Input(s *Segment, now time.Duration) (e Event) {
 		c.ackNow = true
 	}
 	e.Closed = c.over()
+	if c.ended && c.state == open {
+		c.presence = now + presenceInterval
+	}
 	return e
 }
 
@@ -404,7 +411,7 @@ func (c *Conn) close() {
 	for _, b := range c.inFlight {
 		c.o.Release(b)
 	}
-	c.inFlight, c.state, c.deadline, c.ackNow = nil, closed, 0, false
+	c.inFlight, c.state, c.deadline, c.presence, c.ackNow = nil, closed, 0, 0, false
 }
 
 // SetBacklog says how many bytes the reader has not taken yet, and how large the
@@ -466,7 +473,12 @@ func (c *Conn) sendSYN() {
 }
 
 // Deadline is when Tick has something to do; 0: never.
-func (c *Conn) Deadline() time.Duration { return c.deadline }
+func (c *Conn) Deadline() time.Duration {
+	if c.deadline == 0 || c.presence != 0 && c.presence < c.deadline {
+		return c.presence
+	}
+	return c.deadline
+}
 
 func (c *Conn) arm(now, wait time.Duration) {
 	c.rto = wait
@@ -475,6 +487,12 @@ func (c *Conn) arm(now, wait time.Duration) {
 
 // Tick sends again what is overdue.
 func (c *Conn) Tick(now time.Duration) (e Event) {
+	if c.presence != 0 && now >= c.presence {
+		c.presence = now + presenceInterval
+		if c.una == c.nxt { // else what is in flight asks
+			c.send(ACK, c.una-1, nil) // a keep-alive (RFC 9293, section 3.8.4)
+		}
+	}
 	if c.deadline == 0 || now < c.deadline {
 		return e
 	}

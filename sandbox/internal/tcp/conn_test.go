@@ -322,6 +322,28 @@ func TestZeroWindowIsProbed(t *testing.T) {
 	}
 }
 
+// A program that has closed is asked now and then whether it is still there: a
+// kernel forgets such a connection without a word.
+func TestHalfClosedIsAskedForPresence(t *testing.T) {
+	e := accepted(t)
+	e.in(ACK|FIN, 1, 1, "")
+	e.expect("A 1 ack 2 win 32")
+	for range 3 { // it reads on
+		if ev := e.tick(); ev.Closed || ev.Reset || ev.Lost {
+			t.Fatalf("%+v", ev)
+		}
+		e.expect("A 0 ack 2 win 32")
+		e.in(ACK, 2, 1, "")
+	}
+	e.tick()
+	if ev := e.in(RST, 2, 0, ""); !ev.Reset {
+		t.Errorf("%+v after it was forgotten", ev)
+	}
+	if d := e.c.Deadline(); d != 0 {
+		t.Errorf("something is due at %v", d)
+	}
+}
+
 // A program that does not read for hours acknowledges nothing, but it is there.
 func TestZeroWindowBehindDataIsNotGivenUp(t *testing.T) {
 	e := accepted(t)
