@@ -109,3 +109,17 @@ func TestFullScreenNeedsATerminal(t *testing.T) {
 		t.Errorf("exit %d %s", r.code, r.stderr)
 	}
 }
+
+// TestFullScreenHangup: when the terminal goes away, so do the view and the session.
+func TestFullScreenHangup(t *testing.T) {
+	dir := t.TempDir()
+	s := fullScreen(t, dir, "up", "--tui", "--no-devtools", "--", "sleep", "1000")
+	s.shows(t, "running")
+	if err := s.tmux("kill-server").Run(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session is gone", func() bool {
+		left, err := os.ReadDir(filepath.Join(dir, "s"))
+		return err == nil && len(left) == 0
+	})
+}

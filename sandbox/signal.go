@@ -27,6 +27,7 @@ func forwardSignals(p *stage.Process) *forwarder {
 		for sig := range f.c {
 			if sig == unix.SIGTERM || sig == unix.SIGHUP {
 				p.Signal(sig.(unix.Signal))
+				p.Signal(unix.SIGCONT) // a stopped one would not take it
 			}
 		}
 	}()

@@ -101,6 +101,16 @@ func (s *screen) show(ctx context.Context) {
 	}
 	s.view.Status(status)
 	back := s.r.term.Divert(s.view.Output(os.Stderr))
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	go func() {
+		defer signal.Stop(hangup)
+		select {
+		case <-hangup: // the terminal is gone, and who could leave the view with it
+			s.end()
+		case <-s.shown:
+		}
+	}()
 	go func() {
 		err := s.view.Run(ctx)
 		back()
