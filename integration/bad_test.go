@@ -124,12 +124,14 @@ func TestRejectedCertificate(t *testing.T) {
 	}
 }
 
-func TestOtherProtocol(t *testing.T) {
+// popServer speaks a few words of another protocol than HTTP and returns its port.
+func popServer(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -142,9 +144,14 @@ func TestOtherProtocol(t *testing.T) {
 			c.Close()
 		}
 	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
+
+func TestOtherProtocol(t *testing.T) {
 	w := plainUser(t)
 	har := filepath.Join(w.dir(t), "out.har")
-	r := run(t, w, "up", "--no-devtools", "--har", har, "--", "sh", "-c", fmt.Sprintf("printf 'USER x\\r\\n' | nc -N 127.0.0.1 %d", l.Addr().(*net.TCPAddr).Port))
+	r := run(t, w, "up", "--no-devtools", "--har", har, "--", "sh", "-c", "printf 'USER x\\r\\n' | nc -N 127.0.0.1 "+popServer(t))
 	r.wants(t, 0)
 	if !strings.Contains(r.stdout, "+OK bye") {
 		t.Errorf("the app got %q", r.stdout)

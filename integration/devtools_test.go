@@ -1,10 +1,8 @@
 package integration
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -165,25 +163,7 @@ func TestOpen(t *testing.T) {
 // its row shows the bytes.
 func TestDevToolsOfOtherProtocol(t *testing.T) {
 	b := browser.Start(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, "+OK ready\r\n")
-			bufio.NewReader(c).ReadString('\n')
-			fmt.Fprint(c, "+OK bye\r\n")
-			c.Close()
-		}
-	}()
-	w := plainUser(t)
-	_, port, _ := net.SplitHostPort(l.Addr().String())
+	w, port := plainUser(t), popServer(t)
 	r := run(t, w, "up", "--no-devtools", "-w", "packets.pcapng", "--", "sh", "-c", "printf 'USER ada\\r\\n' | nc -N 127.0.0.1 "+port)
 	r.wants(t, 0)
 	cmd := w.command(t, clipper(t), "read", "--devtools", filepath.Join(r.dir, "packets.pcapng"))

@@ -3,7 +3,6 @@ package natsbus
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -95,22 +94,11 @@ func TestReread(t *testing.T) {
 		go func() { done <- tr.check(t.Context(), sink, 0) }()
 		rng := rand.New(rand.NewPCG(seed, 0))
 		b := connect(t, s.Access(), "toy")
-		cuts, err := 0, error(nil)
-		for {
-			ctx, cancel := context.WithCancel(t.Context())
-			newStage := func() bus.Stage {
-				return &lazyToy{toy: makeToy(), n: 1 + rng.IntN(700*(1+cuts/8)), cut: cancel, left: map[bus.ConnID]uint64{}, waits: waiting, rereads: &rereads}
-			}
-			err = RunStage(ctx, b, 0, newStage, StageOptions{Log: testLog(), batchBytes: 300 + rng.IntN(20_000)})
-			cancel()
-			if !errors.Is(err, context.Canceled) {
-				break
-			}
-			cuts++
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		cuts := runCutOff(t, b, func(cuts int, cut context.CancelFunc) bus.Stage {
+			return &lazyToy{toy: makeToy(), n: 1 + rng.IntN(700*(1+cuts/8)), cut: cut, left: map[bus.ConnID]uint64{}, waits: waiting, rereads: &rereads}
+		}, func() StageOptions {
+			return StageOptions{Log: testLog(), batchBytes: 300 + rng.IntN(20_000)}
+		})
 		for range 3 {
 			if err := <-done; err != nil {
 				t.Fatalf("seed %d: %v", seed, err)

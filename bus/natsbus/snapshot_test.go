@@ -45,22 +45,11 @@ func TestSnapshotCutOff(t *testing.T) {
 		go func() { done <- tr.check(t.Context(), sink, 0) }()
 		rng := rand.New(rand.NewPCG(seed, 0))
 		b := connect(t, s.Access(), "toy")
-		cuts, err := 0, error(nil)
-		for {
-			ctx, cancel := context.WithCancel(t.Context())
-			newStage := func() bus.Stage {
-				return &restoredToy{&cutToy{makeToy(), 1 + rng.IntN(100*(1+cuts)), cancel}, &restored, nil}
-			}
-			err = RunStage(ctx, b, 0, newStage, StageOptions{Log: testLog(), batchBytes: 300 + rng.IntN(20_000), snapshotBytes: 1 + rng.IntN(200_000)})
-			cancel()
-			if !errors.Is(err, context.Canceled) {
-				break
-			}
-			cuts++
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		cuts := runCutOff(t, b, func(cuts int, cut context.CancelFunc) bus.Stage {
+			return &restoredToy{&cutToy{makeToy(), 1 + rng.IntN(100*(1+cuts)), cut}, &restored, nil}
+		}, func() StageOptions {
+			return StageOptions{Log: testLog(), batchBytes: 300 + rng.IntN(20_000), snapshotBytes: 1 + rng.IntN(200_000)}
+		})
 		for range 2 {
 			if err := <-done; err != nil {
 				t.Fatalf("seed %d: %v", seed, err)

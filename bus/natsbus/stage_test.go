@@ -48,6 +48,24 @@ func (c *cutToy) Process(r *bus.Record, emit func(*bus.Record)) {
 	})
 }
 
+// runCutOff runs a stage that is cut off again and again, each time another one
+// with options of its own, to its end, and returns how often it was.
+func runCutOff(t *testing.T, b *Bus, stage func(cuts int, cut context.CancelFunc) bus.Stage, options func() StageOptions) (cuts int) {
+	t.Helper()
+	for {
+		ctx, cancel := context.WithCancel(t.Context())
+		err := RunStage(ctx, b, 0, func() bus.Stage { return stage(cuts, cancel) }, options())
+		cancel()
+		switch {
+		case err == nil:
+			return cuts
+		case !errors.Is(err, context.Canceled):
+			t.Fatal(err)
+		}
+		cuts++
+	}
+}
+
 // A stage that is cut off in the middle again and again, with small batches, so
 // that the cuts fall within the output of one message too.
 func TestRunStageCutOff(t *testing.T) {
@@ -60,20 +78,11 @@ func TestRunStageCutOff(t *testing.T) {
 		go func() { done <- tr.check(t.Context(), sink, 0) }()
 		rng := rand.New(rand.NewPCG(seed, 0))
 		b := connect(t, s.Access(), "toy")
-		cuts, err := 0, error(nil)
-		for {
-			ctx, cancel := context.WithCancel(t.Context())
-			newStage := func() bus.Stage { return withoutSnapshots{&cutToy{makeToy(), 1 + rng.IntN(700*(1+cuts/8)), cancel}} }
-			err = RunStage(ctx, b, 0, newStage, StageOptions{Log: testLog(), batchBytes: 300 + rng.IntN(20_000)})
-			cancel()
-			if !errors.Is(err, context.Canceled) {
-				break
-			}
-			cuts++
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		cuts := runCutOff(t, b, func(cuts int, cut context.CancelFunc) bus.Stage {
+			return withoutSnapshots{&cutToy{makeToy(), 1 + rng.IntN(700*(1+cuts/8)), cut}}
+		}, func() StageOptions {
+			return StageOptions{Log: testLog(), batchBytes: 300 + rng.IntN(20_000)}
+		})
 		for range 2 {
 			if err := <-done; err != nil {
 				t.Fatalf("seed %d: %v", seed, err)

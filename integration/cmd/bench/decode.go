@@ -79,20 +79,13 @@ func decode(bin, client, dir string, requests, bulk int) error {
 
 // capture makes the file.
 func (k *decoding) capture(bin, path string) error {
-	s, err := truth.Start(truth.Options{Plain: k.plain})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	dir, err := os.MkdirTemp("", "clipper-bench-")
+	s, dir, ca, err := startTruth(truth.Options{Plain: k.plain})
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	ca, part := filepath.Join(dir, "ca.pem"), path+".part"
-	if err := s.WriteCA(ca); err != nil {
-		return err
-	}
+	defer s.Close()
+	part := path + ".part"
 	cmd := exec.Command(bin, append([]string{"up", "-q", "--no-devtools", "-w", part, "--"}, k.client(s, ca)...)...)
 	cmd.Env = append(os.Environ(), "CLIPPER_DIR="+filepath.Join(dir, "sessions"))
 	cmd.Stderr = os.Stderr

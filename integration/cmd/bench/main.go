@@ -71,22 +71,33 @@ func main() {
 	}
 }
 
+// startTruth starts a server and makes a directory with its certificate, ca. The
+// caller closes the one and removes the other.
+func startTruth(o truth.Options) (s *truth.Server, dir, ca string, err error) {
+	if s, err = truth.Start(o); err != nil {
+		return nil, "", "", err
+	}
+	if dir, err = os.MkdirTemp("", "clipper-bench-"); err == nil {
+		ca = filepath.Join(dir, "ca.pem")
+		err = s.WriteCA(ca)
+	}
+	if err != nil {
+		s.Close()
+		os.RemoveAll(dir)
+		return nil, "", "", err
+	}
+	return s, dir, ca, nil
+}
+
 // load sends n requests over c connections, outside and inside.
 func load(bin, client string, n, c int) error {
-	s, err := truth.Start(truth.Options{})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	dir, err := os.MkdirTemp("", "clipper-bench-")
+	s, dir, ca, err := startTruth(truth.Options{})
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	ca, har := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "out.har")
-	if err := s.WriteCA(ca); err != nil {
-		return err
-	}
+	defer s.Close()
+	har := filepath.Join(dir, "out.har")
 	for _, h2 := range []bool{false, true} {
 		args := []string{client, "-ca", ca, "-n", strconv.Itoa(n), "-c", strconv.Itoa(c), "-h2=" + strconv.FormatBool(h2), s.URL}
 		outside, _, err := timed(exec.Command(args[0], args[1:]...), dir)

@@ -15,20 +15,12 @@ import (
 // with it, against without any, in turns; and the CPU time of Clipper and the app
 // together, which a busy machine blurs less.
 func outputs(bin, client string, n, c, turns int) error {
-	s, err := truth.Start(truth.Options{})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	dir, err := os.MkdirTemp("", "clipper-bench-")
+	s, dir, ca, err := startTruth(truth.Options{})
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	ca := filepath.Join(dir, "ca.pem")
-	if err := s.WriteCA(ca); err != nil {
-		return err
-	}
+	defer s.Close()
 	out := filepath.Join(dir, "out")
 	kinds := []struct {
 		name  string

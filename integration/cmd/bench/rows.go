@@ -21,20 +21,12 @@ import (
 // an attached DevTools: by requests on connections that are open already, and by
 // programs that have just begun.
 func rowDelays(bin string, n int) error {
-	s, err := truth.Start(truth.Options{})
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	dir, err := os.MkdirTemp("", "clipper-bench-")
+	s, dir, ca, err := startTruth(truth.Options{})
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	ca := filepath.Join(dir, "ca.pem")
-	if err := os.WriteFile(ca, s.CA, 0o644); err != nil {
-		return err
-	}
+	defer s.Close()
 	cmd := exec.Command(bin, "up", "-q", "--", "sh", "-c", `while read -r line; do eval "$line" >/dev/null; done`)
 	cmd.Env = append(os.Environ(), "CLIPPER_DIR="+filepath.Join(dir, "sessions"))
 	in, err := cmd.StdinPipe()
