@@ -138,7 +138,7 @@ func popServer(t *testing.T) string {
 			if err != nil {
 				return
 			}
-			fmt.Fprint(c, "+OK ready\r\n")
+			fmt.Fprint(c, "+OK I am ready\r\n") // a line of a hex dump, whether or not the next comes with it
 			bufio.NewReader(c).ReadString('\n')
 			fmt.Fprint(c, "+OK bye\r\n")
 			c.Close()

@@ -177,7 +177,7 @@ func TestDevToolsOfOtherProtocol(t *testing.T) {
 	eventually(t, "DevTools is served", func() bool { return address.MatchString(errs.String()) })
 	b.Open(address.FindString(errs.String()))
 	b.Rows(1)
-	b.Item("127.0.0.1:"+port, "Response", "not HTTP", "+OK ready", "USER ada", "client to server", "+OK bye")
+	b.Item("127.0.0.1:"+port, "Response", "not HTTP", "+OK I am ready", "USER ada", "client to server", "+OK bye")
 	b.Screenshot(shot(t, "bytes.png"))
 	if strings.Contains(b.Text("clipperTest.body()"), "No throttling") {
 		t.Error("a recording can be throttled")
