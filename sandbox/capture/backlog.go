@@ -101,8 +101,8 @@ func (b *backlog) move(ctx context.Context, wake *waker) error {
 			}
 		}
 		if idle {
-			b.trim()
-			if err := wake.wait(b.ring); err != nil {
+			// What waits is published soon: look again for what can be given back.
+			if err := wake.wait(b.ring, !b.trim()); err != nil {
 				return err
 			}
 		}
@@ -163,14 +163,18 @@ func (b *backlog) release(places []int) {
 	}
 }
 
-// trim gives memory back after a flood.
-func (b *backlog) trim() {
-	if b.highest < lowBlocks || b.ring.page.waiting.Load() != 0 {
-		return
+// trim gives memory back after a flood. It is false while that has to wait.
+func (b *backlog) trim() bool {
+	if b.highest < lowBlocks {
+		return true
+	}
+	if b.ring.page.waiting.Load() != 0 {
+		return false
 	}
 	// Only the goroutine of move fills places: none is being filled now. If the
 	// system cannot, the memory stays.
 	unix.Fallocate(b.ring.pageFD, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE,
 		pageSize+lowBlocks*BlockSize, (backlogBlocks-lowBlocks)*BlockSize)
 	b.highest = 0
+	return true
 }

@@ -86,21 +86,8 @@ func TestRoleKilledInFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer gate.Close()
-	flows := n.flows(4)
-	stop, sent := make(chan struct{}), make(chan uint64)
-	go func() {
-		for i := uint64(0); ; i++ {
-			select {
-			case <-stop:
-				sent <- i
-				return
-			default:
-			}
-			gate.Wait()
-			send(t, flows[i%4], i, 200+int(i*7919%1200))
-		}
-	}()
+	t.Cleanup(func() { gate.Close() })
+	stop := n.flood(gate)
 	for kill := range kills {
 		role := startRole(t, access, packet, page)
 		moved := gate.page.load().next + uint64(1+kill%5)
@@ -110,8 +97,7 @@ func TestRoleKilledInFlood(t *testing.T) {
 		role.Process.Kill()
 		role.Wait()
 	}
-	close(stop)
-	total := <-sent
+	total := stop()
 	last := startRole(t, access, packet, page)
 	last.Process.Signal(unix.SIGTERM)
 	if err := last.Wait(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -138,4 +139,30 @@ func (n *namespace) flows(count int) (fds []int) {
 		fds = append(fds, fd)
 	}
 	return fds
+}
+
+// flood sends datagrams as fast as the gate lets them through, with which a
+// single sender loses none, until stop is called, which returns their number.
+func (n *namespace) flood(gate *Gate) (stop func() uint64) {
+	flows := n.flows(4)
+	quit, sent := make(chan struct{}), make(chan uint64, 1)
+	go func() {
+		i := uint64(0)
+		defer func() { sent <- i }()
+		for ; ; i++ {
+			select {
+			case <-quit:
+				return
+			default:
+			}
+			gate.Wait()
+			if err := sendTo(flows[i%4], i, 200+int(i*7919%1200)); err != nil {
+				n.t.Error(err)
+				return
+			}
+		}
+	}()
+	stop = sync.OnceValue(func() uint64 { close(quit); return <-sent })
+	n.t.Cleanup(func() { stop() }) // a test that fails ends it as well: the gate goes away afterwards
+	return stop
 }

@@ -95,12 +95,19 @@ func read(t *testing.T, packet, page *os.File, out []Output) *Ring {
 
 func send(t *testing.T, fd int, n uint64, size int) {
 	t.Helper()
+	if err := sendTo(fd, n, size); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sendTo(fd int, n uint64, size int) error {
 	b := make([]byte, size)
 	binary.BigEndian.PutUint64(b, n)
 	// A refusal of an earlier datagram is reported once.
 	if _, err := unix.Write(fd, b); err != nil && err != unix.ECONNREFUSED {
-		t.Fatal(err)
+		return err
 	}
+	return nil
 }
 
 func TestLoopbackOnceAndDrained(t *testing.T) {
@@ -329,24 +336,8 @@ func TestReaderKilledInFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer gate.Close()
-
-	flows := n.flows(4)
-	stop, sent := make(chan struct{}), make(chan uint64)
-	go func() {
-		i := uint64(0)
-		for {
-			select {
-			case <-stop:
-				sent <- i
-				return
-			default:
-			}
-			gate.Wait() // with one sender the gate loses nothing
-			send(t, flows[i%4], i, 200+int(i*7919%1200))
-			i++
-		}
-	}()
+	t.Cleanup(func() { gate.Close() })
+	stop := n.flood(gate)
 	for kill := range 20 {
 		reader := startReader(t, dir, packet, page)
 		// Let each get some way: wait until it has released blocks.
@@ -357,8 +348,7 @@ func TestReaderKilledInFlood(t *testing.T) {
 		reader.Process.Kill()
 		reader.Wait()
 	}
-	close(stop)
-	total := <-sent
+	total := stop()
 	last := startReader(t, dir, packet, page)
 	last.Process.Signal(unix.SIGTERM)
 	if err := last.Wait(); err != nil {

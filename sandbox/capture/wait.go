@@ -41,10 +41,14 @@ func (w *waker) close() {
 }
 
 // wait returns when the kernel may have closed a block, or, once, when the
-// context is done. After that it waits for RetireTimeout at most.
-func (w *waker) wait(r *Ring) error {
+// context is done. After that, and if it is to be short, it waits for
+// RetireTimeout at most.
+func (w *waker) wait(r *Ring, short bool) error {
 	fds := []unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}, {Fd: int32(w.event), Events: unix.POLLIN}}
 	timeout := -1
+	if short {
+		timeout = RetireTimeout
+	}
 	if w.woken {
 		fds, timeout = fds[:1], RetireTimeout
 	}

@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -80,6 +81,13 @@ func report(r io.Reader, w io.Writer, allowed []string) bool {
 				if e.Action == "fail" {
 					bad = append(bad, e.Package)
 					fmt.Fprint(w, strings.Join(output[key], ""))
+					// A process that breaks off ends no test: its last words are
+					// those of the tests that were running.
+					for _, test := range slices.Sorted(maps.Keys(output)) {
+						if strings.HasPrefix(test, e.Package+" ") && test != key {
+							fmt.Fprintf(w, "%s had not ended:\n%s", test, strings.Join(output[test], ""))
+						}
+					}
 				}
 				break
 			}

@@ -24,6 +24,8 @@ func TestReport(t *testing.T) {
 			"pass p 1.5s\nskipped p TestA: a_test.go:9: no nginx here\nFAILED p TestA was skipped and is not on the list of allowed skips\n1 passed, 0 failed, 1 skipped\n", false},
 		{"failure", `{"Action":"output","Package":"p","Test":"TestA","Output":"boom\n"}` + "\n" + `{"Action":"fail","Package":"p","Test":"TestA"}` + "\n", "",
 			"boom\nFAILED p TestA\n0 passed, 1 failed, 0 skipped\n", false},
+		{"broken off", `{"Action":"output","Package":"p","Test":"TestA","Output":"SIGSEGV\n"}` + "\n" + `{"Action":"fail","Package":"p","Elapsed":1}` + "\n", "",
+			"fail p 1.0s\np TestA had not ended:\nSIGSEGV\nFAILED p\n0 passed, 0 failed, 0 skipped\n", false},
 		{"nothing ran", "", "", "0 passed, 0 failed, 0 skipped\n", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
