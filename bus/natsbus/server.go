@@ -156,6 +156,10 @@ func (s *Server) start() error {
 		return err
 	}
 	streams := StreamConfig{StreamBytes: s.cfg.StreamBytes}
+	if err := b.firstRequests(ctx); err != nil {
+		b.Close()
+		return err
+	}
 	if err := b.createStreams(ctx, streams, primary); err != nil {
 		b.Close()
 		return err
@@ -175,7 +179,11 @@ func (s *Server) start() error {
 			case <-ctx.Done():
 			}
 		}()
-		if err := b.createStreams(ctx, streams, func(l bus.Layer) bool { return !primary(l) }); err != nil {
+		err := b.createStreams(ctx, streams, func(l bus.Layer) bool { return !primary(l) })
+		if err == nil {
+			err = s.firstTapRequest(ctx)
+		}
+		if err != nil {
 			select {
 			case <-s.done:
 			default:
@@ -183,6 +191,34 @@ func (s *Server) start() error {
 			}
 		}
 	}()
+	return nil
+}
+
+// firstRequests makes one request after the other for each account. The server
+// subscribes to the answers of an exporting account, which for JetStream is its
+// own, when the first request comes; one that comes meanwhile loses its answer.
+func (b *Bus) firstRequests(ctx context.Context) error {
+	for _, l := range []*link{b.main, b.keys} {
+		if _, err := l.js.AccountInfo(ctx); err != nil {
+			return fmt.Errorf("natsbus: the embedded server's storage: %w", l.explain(err))
+		}
+	}
+	return nil
+}
+
+// firstTapRequest does the same for what taps import from the pipeline.
+func (s *Server) firstTapRequest(ctx context.Context) error {
+	a := s.TapAccess()
+	a.InProcess = inProcess{s.nats}
+	b, err := Connect(ctx, a, "setup-tap")
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	_, err = b.main.js.Stream(ctx, bus.StreamName(s.cfg.Session, bus.Frames, 0))
+	if err != nil {
+		return fmt.Errorf("natsbus: the embedded server's storage for taps: %w", b.main.explain(err))
+	}
 	return nil
 }
 
