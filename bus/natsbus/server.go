@@ -181,7 +181,9 @@ func (s *Server) start() error {
 		}()
 		err := b.createStreams(ctx, streams, func(l bus.Layer) bool { return !primary(l) })
 		if err == nil {
-			err = s.firstTapRequest(ctx)
+			if err := s.firstTapRequest(ctx); err != nil { // the taps will say it themselves
+				s.cfg.Log.Debug().Err(err).Msg("bus")
+			}
 		}
 		if err != nil {
 			select {
