@@ -126,6 +126,21 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
       return;
     }
     self.drawn = now;`],
+  // A refresh of many rows takes long, and a history brings many rows at once:
+  // the list rests for ten times as long as its last refresh took.
+  ['panels/network/NetworkLogView.ts', "      void RenderCoordinator.write('NetworkLogView.render', this.refresh.bind(this));", `      const self = this as unknown as {restsUntil: number|undefined};
+      const render = (): void => void RenderCoordinator.write('NetworkLogView.render', () => {
+        const begun = performance.now();
+        this.refresh();
+        const done = performance.now();
+        self.restsUntil = done + 10 * (done - begun);
+      });
+      const rest = (self.restsUntil ?? 0) - performance.now();
+      if (rest > 0) {
+        window.setTimeout(render, rest);
+      } else {
+        render();
+      }`],
   // What a program that is no browser does not have: cache, overriding, sending
   // again.
   ['panels/network/NetworkPanel.ts', 'this.panelToolbar.appendToolbarItem(disableCacheCheckbox);', ''],
