@@ -307,7 +307,7 @@ func (r *run) startSandbox(env []string) (err error) {
 	if err != nil {
 		return err
 	}
-	if r.page, err = capture.NewPage(); err != nil {
+	if r.page, err = capture.NewPageWith(capture.Room()); err != nil {
 		return err
 	}
 	r.makeRing()

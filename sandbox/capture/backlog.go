@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,23 +16,29 @@ import (
 // backlog is full. It is memory that the processes of a capture share and that
 // outlives the reader; what is not used takes none.
 const (
-	backlogBlocks = 256 // 64 MiB
+	MinBacklog = 64 << 20 // bytes
+	MaxBacklog = 1 << 30
+
+	backlogBlocks = MinBacklog / BlockSize // of the smallest
 	// lowBlocks are used first. What lies above is given back to the system when
-	// nothing waits.
+	// it has not been used for a while, for to get it again costs more than the
+	// copy.
 	lowBlocks = 16
+	keepFor   = 500 * time.Millisecond
 )
 
 // backlog is the reader's end of it. A place holds the block whose number
-// stands in page.places, or is free, by number 0.
+// stands in page.numbers, or is free, by number 0.
 type backlog struct {
 	ring *Ring
-	mem  []byte // backlogBlocks * BlockSize
+	mem  []byte
 
 	next    uint64        // number of the first block that is still in the ring
 	ready   chan int      // places with a block, in the order of the blocks
 	freed   chan struct{} // there may be a free place again
 	quit    chan struct{} // closed: nothing will be freed any more
-	highest int           // place that was used
+	highest int           // place that has memory
+	used    time.Time     // when a place above the low ones was in use
 }
 
 // openBacklog finds what a reader before left: blocks from the number published
@@ -39,17 +46,19 @@ type backlog struct {
 // after the other.
 func openBacklog(ring *Ring, published uint64) (*backlog, error) {
 	b := &backlog{ring: ring, mem: ring.backlog, next: published, quit: make(chan struct{}),
-		ready: make(chan int, backlogBlocks), freed: make(chan struct{}, 1), highest: backlogBlocks - 1}
+		freed: make(chan struct{}, 1), highest: lowBlocks - 1}
+	places := ring.page.places()
+	b.ready = make(chan int, len(places))
 	var waiting []int
-	for place := range ring.page.places {
-		switch seq := ring.page.places[place].Load(); {
+	for place := range places {
+		switch seq := places[place].Load(); {
 		case seq >= published:
 			waiting = append(waiting, place)
 		case seq != 0:
-			ring.page.places[place].Store(0)
+			places[place].Store(0)
 		}
 	}
-	number := func(place int) uint64 { return ring.page.places[place].Load() }
+	number := func(place int) uint64 { return places[place].Load() }
 	slices.SortFunc(waiting, func(a, c int) int { return int(int64(number(a) - number(c))) })
 	for _, place := range waiting {
 		if number(place) != b.next {
@@ -57,6 +66,10 @@ func openBacklog(ring *Ring, published uint64) (*backlog, error) {
 		}
 		b.ready <- place
 		b.next++
+		b.highest = max(b.highest, place)
+	}
+	if b.highest < lowBlocks {
+		b.giveBack()
 	}
 	ring.page.waiting.Store(uint32(len(waiting)))
 	ring.page.moved.Store(b.next)
@@ -84,7 +97,9 @@ func (b *backlog) move(ctx context.Context, wake *waker) error {
 			if place < 0 {
 				return nil
 			}
-			b.take(place)
+			if err := b.take(place); err != nil {
+				return err
+			}
 			idle = false
 		}
 		select {
@@ -110,27 +125,34 @@ func (b *backlog) move(ctx context.Context, wake *waker) error {
 }
 
 // take moves the next block of the ring to a place.
-func (b *backlog) take(place int) {
+func (b *backlog) take(place int) error {
 	block := b.ring.block(b.next)
 	// The kernel says how much of the block it used.
-	used := min(native.Uint32(block[blockLen:]), BlockSize)
-	copy(b.block(place), block[:used])
+	block = block[:min(native.Uint32(block[blockLen:]), BlockSize)]
+	if place <= b.highest {
+		copy(b.block(place), block)
+	} else if n, err := unix.Pwrite(b.ring.pageFD, block, pageSize+int64(place)*BlockSize); n < len(block) {
+		// By the file, new memory need not be cleared first: half the price.
+		return fmt.Errorf("capture: block for the backlog: %d bytes of %d: %w", n, len(block), err)
+	}
 	b.highest = max(b.highest, place)
 	p := b.ring.page
-	p.places[place].Store(b.next)
+	p.numbers[place].Store(b.next)
 	p.waiting.Add(1)
 	b.ring.release(b.next)
 	b.next++
 	p.moved.Store(b.next)
 	b.ready <- place // has room for all places
+	return nil
 }
 
 // free returns the lowest free place, so that little memory is touched as long
 // as little waits. It is negative after quit.
 func (b *backlog) free() int {
+	places := b.ring.page.places()
 	for {
-		for place := range b.ring.page.places {
-			if b.ring.page.places[place].Load() == 0 {
+		for place := range places {
+			if places[place].Load() == 0 {
 				return place
 			}
 		}
@@ -154,7 +176,7 @@ func (b *backlog) losing(place int) bool {
 // release frees places whose blocks are published.
 func (b *backlog) release(places []int) {
 	for _, place := range places {
-		b.ring.page.places[place].Store(0)
+		b.ring.page.numbers[place].Store(0)
 		b.ring.page.waiting.Add(^uint32(0))
 	}
 	select {
@@ -168,13 +190,24 @@ func (b *backlog) trim() bool {
 	if b.highest < lowBlocks {
 		return true
 	}
-	if b.ring.page.waiting.Load() != 0 {
+	// Only the goroutine of move fills places: what is free stays so.
+	high := b.ring.page.places()[lowBlocks : b.highest+1]
+	for i := range high {
+		if high[i].Load() != 0 {
+			b.used = time.Now()
+			return false
+		}
+	}
+	if time.Since(b.used) < keepFor {
 		return false
 	}
-	// Only the goroutine of move fills places: none is being filled now. If the
-	// system cannot, the memory stays.
-	unix.Fallocate(b.ring.pageFD, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE,
-		pageSize+lowBlocks*BlockSize, (backlogBlocks-lowBlocks)*BlockSize)
-	b.highest = 0
+	b.giveBack()
 	return true
+}
+
+// giveBack frees the memory above the low blocks. If the system cannot, it stays.
+func (b *backlog) giveBack() {
+	unix.Fallocate(b.ring.pageFD, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE,
+		pageSize+lowBlocks*BlockSize, int64(len(b.mem)-lowBlocks*BlockSize))
+	b.highest = lowBlocks - 1
 }

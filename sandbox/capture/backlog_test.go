@@ -157,3 +157,68 @@ func TestBacklogFull(t *testing.T) {
 		t.Errorf("%d frames and %d lost, %d sent", found, lost, sent)
 	}
 }
+
+// A larger backlog leaves the gate open for longer and gives a killed reader's
+// successor what waits in it, as the smallest does.
+func TestLargeBacklog(t *testing.T) {
+	n := newNamespace(t)
+	packet, _ := n.capture()
+	page, err := NewPageWith(2*MinBacklog + 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Close()
+	n.bind(9000)
+	fd := n.udp(localhost, 9000)
+	ring, err := Map(int(packet.Fd()), int(page.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ring.Close()
+	gate, err := NewGate(int(packet.Fd()), int(page.Fd()), 50)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Close()
+	all, out := memories(1)
+	s := stuck{all[0], make(chan struct{}), make(chan struct{})}
+	out[0].Publisher = s
+	done := make(chan error)
+	go func() { done <- NewReader(ring, out).Run(context.Background()) }()
+	sent := uint64(0)
+	for gate.Waiting() < 2*backlogBlocks-backlogBlocks/2 {
+		if gate.Full() && gate.Fill() < Blocks/2 && gate.Waiting() < 2*backlogBlocks-backlogBlocks/2 {
+			t.Fatalf("the gate is closed with %d blocks waiting", gate.Waiting())
+		}
+		for gate.Fill() > Blocks/4 { // leave the processor to the reader
+			time.Sleep(time.Millisecond)
+		}
+		send(t, fd, sent, 60000)
+		sent++
+	}
+	if !gate.Full() {
+		t.Error("the gate is open although the rest is for what it cannot hold back")
+	}
+	close(s.killed)
+	if err := <-done; err != errKilled {
+		t.Fatal(err)
+	}
+	close(s.open)
+	out[0].Publisher = all[0]
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- NewReader(ring, out).Run(ctx) }()
+	gate.Wait()
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	records := all[0].records
+	if uint64(len(records)) != sent+1 {
+		t.Fatalf("%d frames recorded, %d sent", len(records)-1, sent)
+	}
+	for i := range sent {
+		if c, _ := counterOf(&records[i]); c != i {
+			t.Fatalf("record %d is datagram %d", i, c)
+		}
+	}
+}

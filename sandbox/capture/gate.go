@@ -29,8 +29,9 @@ type Gate struct {
 const DefaultGateLimit = 10 * time.Second
 
 // NewGate maps the ring of the packet socket and the shared page. The gate
-// closes while at least percent of the ring waits to be read, or the same part
-// of the backlog to be published. The descriptors may be closed afterwards.
+// closes while at least percent of the ring waits to be read, or while the backlog
+// has as few places left as that leaves of the smallest one. The descriptors may
+// be closed afterwards.
 func NewGate(packetFD, pageFD, percent int) (*Gate, error) {
 	if percent < 1 || percent > 90 {
 		return nil, fmt.Errorf("capture: gate at %d %% of the ring: 1 to 90 are possible", percent)
@@ -39,7 +40,7 @@ func NewGate(packetFD, pageFD, percent int) (*Gate, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Gate{page: p, blocks: max(1, uint64(Blocks*percent/100)), waiting: backlogBlocks * uint32(percent) / 100, Limit: DefaultGateLimit}
+	g := &Gate{page: p, blocks: max(1, uint64(Blocks*percent/100)), waiting: p.backlog - uint32(backlogBlocks*(100-percent)/100), Limit: DefaultGateLimit}
 	if g.status, err = mapStatus(packetFD); err != nil {
 		p.unmap()
 		return nil, err

@@ -31,32 +31,38 @@ type page struct {
 
 	moved   atomic.Uint64 // number of the first block that is still in the ring
 	waiting atomic.Uint32 // blocks in the backlog
-	_       uint32
+	backlog uint32        // its places
 
 	// Sums of the kernel's statistics, which start again at each query.
 	packets, drops, freezes atomic.Uint64
 
-	// places tells which block each place of the backlog holds, 0 for none. The
-	// backlog is the rest of the file.
-	places [backlogBlocks]atomic.Uint64
+	// numbers tells which block each place of the backlog holds, 0 for none. The
+	// backlog is the rest of the file, and may have fewer.
+	numbers [MaxBacklog / BlockSize]atomic.Uint64
 }
 
+func (p *page) places() []atomic.Uint64 { return p.numbers[:p.backlog] }
+
 const (
-	pageSize  = 4096
-	fileSize  = pageSize + backlogBlocks*BlockSize
-	pageMagic = 0x43504732
+	pageSize  = 64 << 10
+	pageMagic = 0x43504733
 )
 
 // NewPage makes the memory that the processes of one capture share, as a file
-// without a name to be passed by descriptor: the page, and the backlog behind
-// it.
-func NewPage() (*os.File, error) {
+// without a name to be passed by descriptor: the page, and behind it the
+// smallest backlog.
+func NewPage() (*os.File, error) { return NewPageWith(MinBacklog) }
+
+// NewPageWith is NewPage with a backlog of about the given size, from
+// MinBacklog to MaxBacklog bytes. What is not used takes no memory.
+func NewPageWith(backlog int64) (*os.File, error) {
+	places := min(max(backlog, MinBacklog), MaxBacklog) / BlockSize
 	fd, err := unix.MemfdCreate("clipper-capture", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("capture: memfd_create: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "clipper-capture")
-	if err := f.Truncate(fileSize); err != nil {
+	if err := f.Truncate(pageSize + places*BlockSize); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("capture: size of the shared page: %w", err)
 	}
@@ -73,6 +79,7 @@ func NewPage() (*os.File, error) {
 	defer p.unmap()
 	p.slots[0].next.Store(1) // the kernel counts blocks from 1
 	p.moved.Store(1)
+	p.backlog = uint32(places)
 	p.magic = pageMagic
 	return f, nil
 }
@@ -91,14 +98,14 @@ func openPage(fd int) (*page, error) {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return nil, fmt.Errorf("capture: descriptor %d of the shared page: %w", fd, err)
 	}
-	if st.Size != fileSize {
+	if st.Size < pageSize+MinBacklog {
 		return nil, fmt.Errorf("capture: descriptor %d is not a shared page", fd)
 	}
 	p, err := mapPage(fd)
 	if err != nil {
 		return nil, err
 	}
-	if p.magic != pageMagic {
+	if p.magic != pageMagic || st.Size != pageSize+int64(p.backlog)*BlockSize {
 		p.unmap()
 		return nil, fmt.Errorf("capture: descriptor %d is not a shared page", fd)
 	}

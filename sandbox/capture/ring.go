@@ -45,7 +45,7 @@ func Map(packetFD, pageFD int) (*Ring, error) {
 		return nil, fmt.Errorf("capture: map the packet ring: %w", err)
 	}
 	r := &Ring{statuses: statusesOf(unsafe.Pointer(&mem[0])), fd: packetFD, mem: mem, page: p, pageFD: pageFD}
-	r.backlog, err = unix.Mmap(pageFD, pageSize, backlogBlocks*BlockSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	r.backlog, err = unix.Mmap(pageFD, pageSize, int(p.backlog)*BlockSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		r.Close()
 		return nil, fmt.Errorf("capture: map the backlog: %w", err)
