@@ -75,10 +75,10 @@ func TestTools(t *testing.T) {
 			host.start(six)
 			curl := "curl -sS --retry 50 --retry-delay 1 --retry-connrefused"
 			// The server inside takes a port that the host has, too, and wins.
-			r := up(t, curl+` http://localhost:7081/name; `+curl+` http://127.0.0.1:7081/name; `+curl+` http://localhost:7082/name
+			r := up(t, curl+` http://localhost:7081/name; `+curl+` http://127.0.0.1:7081/name; `+curl+` http://localhost:7082/name; `+curl+` http://[::1]:7082/name
 				echo inside >name; python3 -m http.server --bind 127.0.0.1 7081 >log 2>&1 & server=$!
 				until [ "$(curl -sS http://localhost:7081/name)" = inside ]; do sleep 0.1; done; echo wins; kill $server; wait`)
-			if r.code != 0 || r.stdout != "host\nhost\nhost\nwins\n" {
+			if r.code != 0 || r.stdout != "host\nhost\nhost\nhost\nwins\n" {
 				t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 			}
 		})

@@ -93,6 +93,10 @@ func runSandboxed(s *settings, argv []string) (int, error) {
 	defer ready.Close()
 	files := []*os.File{sb.Tun, sb.Diag, child}
 	s.Net.TunFD, s.Net.DiagFD, s.Net.ReadyFD = 3, 4, 5
+	if sb.Loopback != nil {
+		files = append(files, sb.Loopback)
+		s.Net.LoopbackFD = 2 + len(files)
+	}
 	if s.Capture {
 		page, err := capture.NewPage()
 		if err != nil {
@@ -101,8 +105,8 @@ func runSandboxed(s *settings, argv []string) (int, error) {
 		if err := capture.Setup(int(sb.Packet.Fd())); err != nil {
 			return 0, err
 		}
-		s.Net.PacketFD, s.Net.PageFD = 6, 7
 		files = append(files, sb.Packet, page)
+		s.Net.PacketFD, s.Net.PageFD = 1+len(files), 2+len(files)
 		reader := exec.Command("/proc/self/exe", "capture")
 		reader.Stderr = os.Stderr
 		reader.ExtraFiles = []*os.File{sb.Packet, page}

@@ -11,11 +11,10 @@ import (
 // localhostIPv4 is the host's /etc/hosts (hosts(5)) in which names of ::1 that
 // are names of 127.0.0.0/8 too, as "localhost" is, mean only the latter.
 //
-// The kernel takes no packet to or from ::1 on any device but lo, so the host's
-// ::1 cannot be brought inside. But what listens on ::1 of the host is reached
-// as 127.0.0.1, and a program that resolves a name should find it there at once,
-// whether or not it tries one address after the other. changed is false if there
-// was nothing to do.
+// It is for kernels on which the host's ::1 cannot be brought inside (see
+// routeLocalnet6). What listens on it is reached there as 127.0.0.1, and a program
+// that resolves a name should find it there at once, whether or not it tries one
+// address after the other. changed is false if there was nothing to do.
 func localhostIPv4(hosts string) (text string, changed bool) {
 	var local []string
 	for line := range strings.Lines(hosts) {

@@ -84,11 +84,13 @@ func setUpNetwork(c *rtnetlink.Conn, tun, mtu int, ipv6 bool) error {
 	return routeLocalnet(c, tun)
 }
 
+// localnet is the routing table of what goes to the host's loopback.
+const localnet = 100
+
 // routeLocalnet sends what programs send to 127.0.0.0/8 out of the tun instead
 // of lo, while 127.0.0.1 stays a local address for what arrives: netd can then
 // hand it to the host's loopback, or reflect it to a server inside.
 func routeLocalnet(c *rtnetlink.Conn, tun int) error {
-	const table = 100
 	for _, dev := range []string{"all", subnet.Device} {
 		sysctl("net/ipv4/conf/"+dev+"/rp_filter", "0")
 	}
@@ -99,17 +101,78 @@ func routeLocalnet(c *rtnetlink.Conn, tun int) error {
 			return err
 		}
 	}
-	if err := c.AddRoute(rtnetlink.Route{Dst: subnet.Loopback4, Source: subnet.Local4, Index: tun, Table: table}); err != nil {
+	if err := c.AddRoute(rtnetlink.Route{Dst: subnet.Loopback4, Source: subnet.Local4, Index: tun, Table: localnet}); err != nil {
 		return err
 	}
 	// The kernel's rule 0, "look up local", has to come after ours.
-	if err := c.AddRule(rtnetlink.Rule{Priority: 1, IIF: "lo", Dst: subnet.Loopback4, Table: table}); err != nil {
+	if err := c.AddRule(rtnetlink.Rule{Priority: 1, IIF: "lo", Dst: subnet.Loopback4, Table: localnet}); err != nil {
 		return err
 	}
 	if err := c.AddRule(rtnetlink.Rule{Priority: 2, Table: unix.RT_TABLE_LOCAL}); err != nil {
 		return err
 	}
 	return c.DeleteRule(rtnetlink.Rule{Priority: 0, Table: unix.RT_TABLE_LOCAL})
+}
+
+// routeLocalnet6 does for ::1 what routeLocalnet does for 127.0.0.0/8, and returns
+// the socket for what arrives: the kernel takes packets from and to ::1 from no
+// device but lo (RFC 4291, section 2.5.3), so they have to be sent there.
+func routeLocalnet6(c *rtnetlink.Conn, tun int) (loopback int, err error) {
+	const nexthop, arrives = 1, 1 // ids of the nexthop and of the mark
+	// A route is refused that prefers a source which its device does not have. One by
+	// a nexthop is not looked at again when that changes.
+	if err := c.SetNexthop(nexthop, subnet.LoIndex); err != nil {
+		return -1, err
+	}
+	if err := c.AddRoute(rtnetlink.Route{Dst: subnet.Loopback6, Source: subnet.Local6, Nexthop: nexthop, Table: localnet}); err != nil {
+		return -1, err
+	}
+	if err := c.SetNexthop(nexthop, tun); err != nil {
+		return -1, err
+	}
+	loopback, err = packetSender(subnet.LoIndex, arrives)
+	if err != nil {
+		return -1, err
+	}
+	// To the kernel what arrives from lo looks like what is sent there, but for the mark.
+	for i, r := range []rtnetlink.Rule{
+		{Mark: arrives, Table: unix.RT_TABLE_LOCAL},
+		{IIF: "lo", Dst: subnet.Loopback6, Table: localnet},
+		{Table: unix.RT_TABLE_LOCAL},
+	} {
+		r.Priority, r.IPv6 = uint32(i+1), true
+		if err = c.AddRule(r); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = c.DeleteRule(rtnetlink.Rule{Priority: 0, Table: unix.RT_TABLE_LOCAL, IPv6: true})
+	}
+	if err != nil {
+		unix.Close(loopback)
+		return -1, err
+	}
+	return loopback, nil
+}
+
+// packetSender opens a packet socket that only sends, with virtio headers, on one
+// interface.
+func packetSender(index int, mark int) (fd int, err error) {
+	// Protocol 0 receives nothing.
+	fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("packet socket: %w", err)
+	}
+	if err = unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1); err == nil {
+		if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, mark); err == nil {
+			err = unix.Bind(fd, &unix.SockaddrLinklayer{Ifindex: index})
+		}
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("packet socket of interface %d: %w", index, err)
+	}
+	return fd, nil
 }
 
 // sysctl sets a kernel parameter of the namespace if it can: /proc/sys is

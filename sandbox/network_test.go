@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"clipper/sandbox"
+
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 )
@@ -66,18 +68,23 @@ func TestHostLoopback(t *testing.T) {
 	p6 := port(t, hostHTTP(t, "[::1]:0"))
 	eachUser(t, func(t *testing.T, w *who) {
 		for _, url := range []string{
-			"http://localhost:" + p4, "http://127.0.0.1:" + p4, "http://10.0.2.2:" + p4,
-			"http://localhost:" + p6, "http://127.0.0.1:" + p6,
+			"http://localhost:" + p4, "http://127.0.0.1:" + p4, "http://10.0.2.2:" + p4, "http://[::1]:" + p6,
 		} {
 			if got := ok(t, w.command(t, settings{}, "curl", "-sS", url+"/x")); got != "host /x" {
 				t.Errorf("%s: %q", url, got)
 			}
 		}
+		// Each address is its own, as outside.
+		for _, addr := range []string{"127.0.0.1:" + p6, "[::1]:" + p4} {
+			if r := finish(t, w.command(t, settings{}, w.bin, "client", "dial", addr)); !strings.Contains(r.stderr, "connection refused") {
+				t.Errorf("%s: %q, want connection refused", addr, r.stderr)
+			}
+		}
 	})
 }
 
-// A program that tries only the first address of localhost finds a server that
-// listens on ::1 of the host only.
+// Where the host's ::1 cannot be brought inside, a program that tries only the
+// first address of localhost finds a server that listens there only.
 func TestLocalhostFirstAddress(t *testing.T) {
 	p := port(t, hostHTTP(t, "[::1]:0"))
 	const script = `import socket, sys
@@ -94,7 +101,7 @@ print(s.makefile().read().split("\n")[-1])`
 	if err := os.WriteFile(hosts, []byte("127.0.0.1 localhost\n::1 localhost ip6-localhost\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := w.command(t, settings{}, "python3", "-c", script, p)
+	cmd := w.command(t, settings{Spec: sandbox.Spec{OwnLoopback6: true}}, "python3", "-c", script, p)
 	cmd.Path, cmd.Args = "/usr/bin/unshare", append([]string{"unshare", "-m", "sh", "-c", `mount --bind "$1" /etc/hosts; shift; exec "$@"`, "sh", hosts}, cmd.Args...)
 	if got := ok(t, cmd); got != "host /x\n" {
 		t.Errorf("got %q", got)

@@ -23,12 +23,12 @@ var resolverSockets = []string{
 }
 
 // coverHostFiles lays files over the host's in this mount namespace: a
-// resolv.conf that names netd's forwarder, a hosts file whose localhost is
-// 127.0.0.1, and plain files, on which connect(2) is refused, over
-// resolverSockets. What ssh reads is covered by itself (sshIncludes). The files live in a tmpfs without a place,
+// resolv.conf that names netd's forwarder, plain files, on which connect(2) is
+// refused, over resolverSockets, and, where ::1 is not the host's (hosts6), a
+// hosts file whose localhost is 127.0.0.1. What ssh reads is covered by itself (sshIncludes). The files live in a tmpfs without a place,
 // so that nothing is left behind. What the host mounts later still appears
 // (user_namespaces: our mounts are slaves of its), but not the other way round.
-func coverHostFiles() error {
+func coverHostFiles(hosts6 bool) error {
 	cover := map[string][]byte{}
 	for _, path := range resolverSockets {
 		if real, err := filepath.EvalSymlinks(path); err == nil {
@@ -43,7 +43,7 @@ func coverHostFiles() error {
 		}
 		cover[real] = resolvConf(b)
 	}
-	if real, err := filepath.EvalSymlinks("/etc/hosts"); err == nil {
+	if real, err := filepath.EvalSymlinks("/etc/hosts"); err == nil && !hosts6 {
 		if b, err := os.ReadFile(real); err == nil {
 			if text, changed := localhostIPv4(string(b)); changed {
 				cover[real] = []byte(text)

@@ -17,7 +17,10 @@ type Spec struct {
 	TunPath string
 	MTU     int  // of the tun, in bytes, 1280 to 65520 (the default)
 	NoIPv6  bool // otherwise the sandbox has IPv6 if the host has
-	Hook    bool // install the seccomp filter: Listener is set
+	// OwnLoopback6: ::1 is the sandbox's own, as on kernels that cannot bring the
+	// host's inside; otherwise it is the host's.
+	OwnLoopback6 bool
+	Hook         bool // install the seccomp filter: Listener is set
 	// KillAll puts the program into a PID namespace: when it ends, everything
 	// that it started is killed. Its process ids are then others than outside.
 	KillAll bool

@@ -100,7 +100,14 @@ func prepare(c *stage.Config, install func() (int, bool, error)) (*stage.Report,
 		return nil, nil, stage.Fail(stage.StepNetwork, fmt.Errorf("sock_diag socket: %w", err))
 	}
 	add(stage.FileDiag, diag)
-	if err := coverHostFiles(); err != nil {
+	hosts6 := false
+	if !c.Own6 {
+		if loopback, err := routeLocalnet6(conn, index); err == nil {
+			hosts6 = true
+			add(stage.FileLoopback, loopback)
+		}
+	}
+	if err := coverHostFiles(hosts6); err != nil {
 		return nil, nil, stage.Fail(stage.StepNetwork, err)
 	}
 	if c.Hook {

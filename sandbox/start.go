@@ -23,6 +23,7 @@ type Sandbox struct {
 	Tun      *os.File // tun with IFF_VNET_HDR, checksum and TCP segmentation offload
 	Packet   *os.File // socket(AF_PACKET, SOCK_RAW, 0), for capture.Setup
 	Diag     *os.File // NETLINK_SOCK_DIAG socket of the namespace
+	Loopback *os.File // packet socket by which packets reach ::1; nil where ::1 stays the sandbox's own
 	Listener *os.File // seccomp listener; nil without Spec.Hook
 
 	// Killable: the listener has SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19).
@@ -95,7 +96,7 @@ func Start(spec Spec) (*Sandbox, error) {
 	diagnose := doctor.Options{Role: spec.Role, TunPath: spec.TunPath}
 	s.process, err = stage.Spawn(spec.Role, &stage.Config{
 		Path: []byte(file), Argv: byteSlices(spec.Argv), Env: byteSlices(spec.Env),
-		TunPath: spec.TunPath, MTU: spec.MTU, IPv6: s.IPv6, Hook: spec.Hook, KillAll: spec.KillAll,
+		TunPath: spec.TunPath, MTU: spec.MTU, IPv6: s.IPv6, Own6: spec.OwnLoopback6, Hook: spec.Hook, KillAll: spec.KillAll,
 		Bounding: stage.Bounding(), Sysctls: hostSysctls(),
 	}, stdio)
 	if err != nil {
@@ -126,6 +127,7 @@ func (s *Sandbox) receive() error {
 	}
 	s.Tun, s.Packet = files[stage.FileTun], files[stage.FilePacket]
 	s.Diag, s.Listener = files[stage.FileDiag], files[stage.FileListener]
+	s.Loopback = files[stage.FileLoopback]
 	s.TunIndex, s.Killable = r.TunIndex, r.Killable
 	if r.Failure != nil {
 		return r.Failure
@@ -224,7 +226,7 @@ func (s *Sandbox) Unplug() {
 				rc.Control(func(fd uintptr) { unix.IoctlSetInt(int(fd), unix.TUNSETPERSIST, 1) })
 			}
 		}
-		for _, f := range []*os.File{s.Tun, s.Packet, s.Diag} {
+		for _, f := range []*os.File{s.Tun, s.Packet, s.Diag, s.Loopback} {
 			if f != nil {
 				f.Close()
 			}

@@ -349,11 +349,15 @@ func (r *run) startSources() error {
 	r.files = append(r.files, life, spawner)
 	r.life = spawner
 	sb := r.sandbox
+	network := netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, LifeFD: 8, ListenerFD: 9,
+		MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish, Orphaned: []string{"clipper", SweepRole}}
+	files := []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"], life, sb.Listener}
+	if sb.Loopback != nil {
+		network.LoopbackFD = 3 + len(files)
+		files = append(files, sb.Loopback)
+	}
 	specs := []roles.Spec{
-		{Name: "netd", Access: r.access, Orphan: true,
-			Files: []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"], life, sb.Listener},
-			Options: netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, LifeFD: 8, ListenerFD: 9,
-				MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish, Orphaned: []string{"clipper", SweepRole}}},
+		{Name: "netd", Access: r.access, Orphan: true, Files: files, Options: network},
 		{Name: "keyhook", Access: r.keysAccess,
 			Files:   []*os.File{sb.Listener, r.shared.Ring, r.shared.State, tell["keyhook"]},
 			Options: keyhook.Options{ListenerFD: 3, RingFD: 4, StateFD: 5, ReadyFD: 6, Killable: sb.Killable, KeyLogFiles: r.keyLogs, AppPID: sb.PID}},

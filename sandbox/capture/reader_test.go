@@ -195,6 +195,37 @@ func TestTunLinkTypeAndDirection(t *testing.T) {
 	}
 }
 
+// What netd reflects passes twice, to ::1 by lo the second time, and is recorded
+// once.
+func TestReflections(t *testing.T) {
+	four := packet4(1, 1, protoUDP, 0, 0, ports(1000, 80))
+	copy(four[12:], localhost[:])
+	copy(four[16:], localhost[:])
+	six := packet6(1, 1, protoUDP, ports(1000, 80)) // ::1 to ::1
+	other := packet6(2, 1, protoUDP, ports(1000, 80))
+	lo := func(b []byte) frame { return frame{linkType: linkEthernet, data: ethernet(etherIPv6, b)} }
+	for name, c := range map[string]struct {
+		out, in frame
+		repeats bool
+	}{
+		"127.0.0.1":       {frame{linkType: linkRaw, data: four}, frame{linkType: linkRaw, data: four}, true},
+		"::1":             {frame{linkType: linkRaw, data: six}, lo(six), true},
+		"other addresses": {frame{linkType: linkRaw, data: other}, lo(other), false},
+	} {
+		r := newReflections()
+		c.out.flags = bus.Outgoing
+		if r.repeats(&c.in) {
+			t.Errorf("%s: a frame that did not go out repeats one", name)
+		}
+		if r.repeats(&c.out) {
+			t.Errorf("%s: a frame that goes out repeats one", name)
+		}
+		if got := r.repeats(&c.in); got != c.repeats {
+			t.Errorf("%s: what comes in repeats what went out: %v, want %v", name, got, c.repeats)
+		}
+	}
+}
+
 // What netd reflects passes the tun twice and is recorded once; what it
 // answers itself is recorded although the addresses are the same.
 func TestReflectedFrameOnce(t *testing.T) {

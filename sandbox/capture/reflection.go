@@ -9,8 +9,9 @@ import (
 )
 
 // reflections recognizes frames that netd sends back into the tun as they came:
-// those between two programs of the sandbox that speak over 127.0.0.0/8. They
-// pass the tun twice, first outwards, then inwards, and are recorded once.
+// those between two programs of the sandbox that speak over 127.0.0.0/8 or ::1.
+// They pass twice, first outwards by the tun, then inwards by the tun or, to ::1,
+// by lo, and are recorded once.
 //
 // It forgets with the reader. Then, or when more than maxReflections are under
 // way, a frame is recorded twice, which a receiver takes for a retransmission.
@@ -29,11 +30,11 @@ func newReflections() *reflections {
 
 // repeats reports whether f is the second copy of a frame.
 func (r *reflections) repeats(f *frame) bool {
-	const loopbackNet, ipv4 = 127, 4
-	if f.linkType != linkRaw || len(f.data) < 20 || f.data[0]>>4 != ipv4 || f.data[12] != loopbackNet || f.data[16] != loopbackNet {
+	b := network(f.linkType, f.data)
+	if !betweenLoopbacks(b) {
 		return false
 	}
-	h := maphash.Bytes(r.seed, f.data)
+	h := maphash.Bytes(r.seed, b)
 	if f.flags&bus.Outgoing == 0 {
 		if r.count[h] == 0 {
 			return false
@@ -47,6 +48,20 @@ func (r *reflections) repeats(f *frame) bool {
 	r.count[h]++
 	return false
 }
+
+// betweenLoopbacks reports whether both addresses of an IP packet are loopback ones.
+func betweenLoopbacks(b []byte) bool {
+	const loopbackNet = 127
+	switch {
+	case len(b) >= 20 && b[0]>>4 == 4:
+		return b[12] == loopbackNet && b[16] == loopbackNet
+	case len(b) >= 40 && b[0]>>4 == 6:
+		return [16]byte(b[8:24]) == loopback6 && [16]byte(b[24:40]) == loopback6
+	}
+	return false
+}
+
+var loopback6 = [16]byte{15: 1}
 
 func (r *reflections) forget(h uint64) {
 	switch n := r.count[h]; {

@@ -9,7 +9,6 @@ var Limits = []string{
 	"files of other users appear as nobody's; a program that insists on root's ownership refuses them",
 	"raw sockets, packet sockets, multicast and broadcast to the host's network, and protocols other than TCP, UDP and ICMP echo",
 	"the host's own addresses cannot be bound, nor its interfaces seen; connections from outside come by -p",
-	"the literal address [::1] is the sandbox's own; localhost and 127.0.0.1 reach what listens on the host's ::1",
 	"unix sockets in the abstract namespace are the sandbox's own; those with a path are the host's, and what goes through them (docker, D-Bus) is not seen",
 	"keep-alive intervals and TCP_USER_TIMEOUT of the program act on its side of the network only",
 	"a program that wants a seccomp listener of its own, or that is being traced from its start, is not hooked",

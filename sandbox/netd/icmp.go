@@ -29,7 +29,7 @@ const (
 // takeICMP handles every ICMP packet of the sandbox.
 func (n *nat) takeICMP(p *packet, vnet []byte) {
 	dst := p.dst.Addr()
-	if subnet.Loopback4.Contains(dst) {
+	if dst.IsLoopback() {
 		n.tun.reflect(vnet, p.b) // its own kernel answers pings, and gets its own errors
 		return
 	}
@@ -70,10 +70,10 @@ func unreachable(ip4 bool, errno unix.Errno) (typ, code byte) {
 func (n *nat) sendUnreachable(p *packet, errno unix.Errno) {
 	from := subnet.Gateway4
 	switch {
+	case p.dst.Addr().IsLoopback() || p.dst.Addr().Is4() && errno == unix.ECONNREFUSED:
+		from = p.dst.Addr() // the addressed machine itself
 	case p.dst.Addr().Is6():
 		from = subnet.Gateway6
-	case subnet.Loopback4.Contains(p.dst.Addr()) || errno == unix.ECONNREFUSED:
-		from = p.dst.Addr() // the addressed machine itself
 	}
 	typ, code := unreachable(p.dst.Addr().Is4(), errno)
 	n.sendICMPError(p, from, typ, code, 0)

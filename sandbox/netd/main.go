@@ -38,7 +38,7 @@ func run() error {
 	if err := unix.Setpgid(0, 0); err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("netd: setpgid: %w", err)
 	}
-	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD, o.LifeFD, o.ListenerFD)
+	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD, o.LifeFD, o.ListenerFD, o.LoopbackFD)
 	ctx, cancel := natsbus.RoleContext()
 	defer cancel()
 	events := openEvents()

@@ -82,7 +82,7 @@ func (n *nat) takeTCP(p *packet, vnet []byte) {
 		n.owners.ask("tcp", p.src, p.dst)
 	}
 	switch {
-	case n.diag != nil && subnet.Loopback4.Contains(p.dst.Addr()) && (!opens || n.listensInside(p)):
+	case n.diag != nil && p.dst.Addr().IsLoopback() && (!opens || n.listensInside(p)):
 		n.tun.reflect(vnet, p.b)
 	case opens && n.shape.refuse(n, p, "tcp"):
 	case opens:

@@ -8,7 +8,11 @@ import (
 
 // Options of the role, as JSON in natsbus.OptionsEnv. Descriptors are numbers in the process of the role.
 type Options struct {
-	TunFD  int  `json:"tunFd"`
+	TunFD int `json:"tunFd"`
+	// LoopbackFD is a packet socket on lo of the sandbox, with virtio headers: the way
+	// for packets to ::1. 0: there is none, and ::1 is the sandbox's own.
+	LoopbackFD int `json:"loopbackFd,omitempty"`
+
 	DiagFD int  `json:"diagFd"` // NETLINK_SOCK_DIAG of the sandbox; 0: nothing inside is reflected, no owners
 	MTU    int  `json:"mtu"`    // of the tun; 0: 65520
 	IPv6   bool `json:"ipv6"`   // whether the sandbox has IPv6

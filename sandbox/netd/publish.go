@@ -136,20 +136,32 @@ func (n *nat) publishTCP(l *net.TCPListener, port uint16) {
 }
 
 // serverAddr is the address inside at which a server listens: its own, or, if
-// the server is bound to 127.0.0.1 only, that one.
+// the server is bound to 127.0.0.1 or ::1 only, that one.
 func (n *nat) serverAddr(transport byte, port uint16) netip.Addr {
 	if n.diag == nil {
 		return subnet.App4.Addr()
 	}
-	from := netip.AddrPortFrom(subnet.Gateway4, 0)
 	bound := func(a netip.Addr) bool {
-		s, ok, err := n.diag.Lookup(transport, netip.AddrPortFrom(a, port), from)
+		s, ok, err := n.diag.Lookup(transport, netip.AddrPortFrom(a, port), netip.AddrPortFrom(gatewayTo(a), 0))
 		return ok && err == nil && (transport != unix.IPPROTO_TCP || s.State == sockdiag.Listen)
 	}
-	if !bound(subnet.App4.Addr()) && bound(subnet.Local4) {
+	switch {
+	case bound(subnet.App4.Addr()):
+	case bound(subnet.Local4):
 		return subnet.Local4
+	case transport == unix.IPPROTO_TCP && n.tun.lo != 0 && bound(subnet.Local6):
+		return subnet.Local6
 	}
 	return subnet.App4.Addr()
+}
+
+// gatewayTo is where a server inside sees the connections of a published port come
+// from. Without IPv6 to the outside there is no way back from ::1 but to itself.
+func gatewayTo(server netip.Addr) netip.Addr {
+	if server.Is6() {
+		return subnet.Local6
+	}
+	return subnet.Gateway4
 }
 
 // publishUDP gives each client a port of the gateway, seen from inside.

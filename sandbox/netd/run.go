@@ -62,7 +62,7 @@ func start(o *Options) (*nat, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTun(o.TunFD)
+	t, err := newTun(o.TunFD, o.LoopbackFD)
 	if err != nil {
 		return nil, err
 	}

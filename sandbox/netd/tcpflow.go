@@ -153,9 +153,9 @@ func (f *tcpFlow) awaitHost() {
 	}
 	unix.Close(f.fd)
 	f.remove()
-	// Servers of the host that listen on ::1 only are reached as 127.0.0.1 too:
-	// names like localhost mean both.
-	if err == unix.ECONNREFUSED && f.out.Addr() == subnet.Local4 {
+	// Where ::1 is not the host's, its servers that listen there only are reached as
+	// 127.0.0.1: names like localhost mean both.
+	if err == unix.ECONNREFUSED && f.out.Addr() == subnet.Local4 && f.l.n.tun.lo == 0 {
 		f.l.connect(f.key, netip.AddrPortFrom(subnet.Local6, f.out.Port()), f.syn)
 		return
 	}
@@ -201,7 +201,7 @@ func (l *loop) reject(p *packet, s *tcp.Segment) {
 // published port.
 func (l *loop) connectInside(fd int, server netip.AddrPort) {
 	for range 100 {
-		key := flowKey{server, netip.AddrPortFrom(subnet.Gateway4, uint16(rand.IntN(65536-1024)+1024))}
+		key := flowKey{server, netip.AddrPortFrom(gatewayTo(server.Addr()), uint16(rand.IntN(65536-1024)+1024))}
 		if l.flows[key] != nil {
 			continue
 		}

@@ -5,7 +5,9 @@ package netd
 import (
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 
+	"clipper/sandbox/internal/subnet"
 	"clipper/sandbox/internal/tcp"
 
 	"golang.org/x/sys/unix"
@@ -22,15 +24,16 @@ const maxPacket = 65535
 // packets, one may read.
 type tun struct {
 	fd   int
+	lo   int    // packet socket on lo, for packets to ::1; 0: there is none
 	wait func() // blocks while the capture falls behind; never nil
 	buf  [vnetHeaderLen + maxPacket]byte
 }
 
-func newTun(fd int) (*tun, error) {
+func newTun(fd, lo int) (*tun, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, fmt.Errorf("netd: tun descriptor %d: %w", fd, err)
 	}
-	return &tun{fd: fd, wait: func() {}}, nil
+	return &tun{fd: fd, lo: lo, wait: func() {}}, nil
 }
 
 // read takes the next packet and its virtio header, valid until the next call.
@@ -59,12 +62,41 @@ func (t *tun) send(b []byte) {
 func (t *tun) reflect(vnet, b []byte) {
 	t.wait()
 	var room [2]unix.Iovec
-	rawWritev(t.fd, appendIovec(appendIovec(room[:0], vnet), b))
+	fd := t.fd
+	if t.toLo(b) {
+		fd, vnet = t.lo, loHeader(vnet)
+	}
+	rawWritev(fd, appendIovec(appendIovec(room[:0], vnet), b))
+}
+
+// toLo reports whether a packet has to reach the sandbox by lo.
+func (t *tun) toLo(b []byte) bool {
+	return t.lo != 0 && len(b) >= ipv6HeaderLen && b[0]>>4 == 6 && netip.AddrFrom16([16]byte(b[24:40])) == subnet.Local6
+}
+
+// loHeader is what stands before an IPv6 packet on lo: its virtio header, which
+// then counts from the beginning of an Ethernet header, and that.
+func loHeader(vnet []byte) []byte {
+	const ethernetLen = 14
+	h := make([]byte, vnetHeaderLen+ethernetLen)
+	copy(h, vnet)
+	if vnet[0]&unix.VIRTIO_NET_HDR_F_NEEDS_CSUM != 0 {
+		binary.NativeEndian.PutUint16(h[6:], binary.NativeEndian.Uint16(vnet[6:])+ethernetLen)
+	}
+	if vnet[1] != unix.VIRTIO_NET_HDR_GSO_NONE {
+		binary.NativeEndian.PutUint16(h[2:], binary.NativeEndian.Uint16(vnet[2:])+ethernetLen)
+	}
+	binary.BigEndian.PutUint16(h[vnetHeaderLen+12:], unix.ETH_P_IPV6)
+	return h
 }
 
 // write writes a packet behind its virtio header. One that the kernel does not
 // take is as lost.
 func (t *tun) write(b []byte) {
+	if t.toLo(b[vnetHeaderLen:]) {
+		t.reflect(b[:vnetHeaderLen], b[vnetHeaderLen:])
+		return
+	}
 	t.wait()
 	rawWrite(t.fd, b)
 }

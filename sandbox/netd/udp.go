@@ -79,7 +79,7 @@ func (t *udpTable) fromSandbox(p *packet, vnet []byte) {
 			return
 		}
 	}
-	local := subnet.Loopback4.Contains(dst.Addr())
+	local := dst.Addr().IsLoopback()
 	t.mu.Lock()
 	s := t.sessions[p.src]
 	if local && t.n.diag != nil && !s.knows(dst) {
@@ -101,7 +101,7 @@ func (t *udpTable) fromSandbox(p *packet, vnet []byte) {
 }
 
 // isInside reports whether a socket of the sandbox takes what p brings to
-// 127.0.0.0/8. The caller holds mu.
+// 127.0.0.0/8 or ::1. The caller holds mu.
 func (t *udpTable) isInside(p *packet) bool {
 	key := [2]netip.AddrPort{p.src, p.dst}
 	now := time.Now()

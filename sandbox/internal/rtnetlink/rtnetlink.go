@@ -155,6 +155,7 @@ type Route struct {
 	Gateway netip.Addr // invalid: on link
 	Source  netip.Addr // preferred source; invalid: the kernel's choice
 	Index   int        // interface
+	Nexthop uint32     // id of SetNexthop, in place of Gateway and Index; 0: none
 	Table   uint8      // 0: main
 }
 
@@ -177,9 +178,26 @@ func (c *Conn) AddRoute(r Route) error {
 	if r.Source.IsValid() {
 		b = attr(b, unix.RTA_PREFSRC, r.Source.AsSlice())
 	}
-	b = attr(b, unix.RTA_OIF, u32(uint32(r.Index)))
+	const rtaNhID = 30 // RTA_NH_ID (linux/rtnetlink.h)
+	if r.Nexthop != 0 {
+		b = attr(b, rtaNhID, u32(r.Nexthop))
+	} else {
+		b = attr(b, unix.RTA_OIF, u32(uint32(r.Index)))
+	}
 	if err := c.do(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, b); err != nil {
 		return fmt.Errorf("add route to %v: %w", r.Dst, err)
+	}
+	return nil
+}
+
+// SetNexthop makes an interface, on link, the IPv6 nexthop of an id (Linux 5.3),
+// for the routes that name it already, too.
+func (c *Conn) SetNexthop(id uint32, index int) error {
+	b := []byte{unix.AF_INET6, 0, unix.RTPROT_STATIC, 0, 0, 0, 0, 0} // struct nhmsg
+	b = attr(b, unix.NHA_ID, u32(id))
+	b = attr(b, unix.NHA_OIF, u32(uint32(index)))
+	if err := c.do(unix.RTM_NEWNEXTHOP, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, b); err != nil {
+		return fmt.Errorf("nexthop %d: %w", id, err)
 	}
 	return nil
 }
@@ -189,6 +207,7 @@ type Rule struct {
 	Priority uint32
 	IIF      string       // incoming interface; "lo" stands for what is sent here
 	Dst      netip.Prefix // invalid: any
+	Mark     uint32       // of the packet (SO_MARK); 0: any
 	Table    uint8
 	IPv6     bool // family when Dst is invalid
 }
@@ -208,7 +227,7 @@ func (c *Conn) rule(typ, flags uint16, r Rule) error {
 	if r.IPv6 || r.Dst.IsValid() && !r.Dst.Addr().Is4() {
 		b[0] = unix.AF_INET6
 	}
-	const fraDst, fraIIFName, fraPriority = 1, 3, 6
+	const fraDst, fraIIFName, fraPriority, fraMark = 1, 3, 6, 10
 	if r.Dst.IsValid() {
 		b[1] = byte(r.Dst.Bits())
 		b = attr(b, fraDst, r.Dst.Addr().AsSlice())
@@ -217,6 +236,9 @@ func (c *Conn) rule(typ, flags uint16, r Rule) error {
 		b = attr(b, fraIIFName, append([]byte(r.IIF), 0))
 	}
 	b = attr(b, fraPriority, u32(r.Priority))
+	if r.Mark != 0 {
+		b = attr(b, fraMark, u32(r.Mark))
+	}
 	if err := c.do(typ, flags, b); err != nil {
 		return fmt.Errorf("routing rule %d: %w", r.Priority, err)
 	}

@@ -26,6 +26,7 @@ type Config struct {
 	TunPath string   // device to clone
 	MTU     int      // of the tun
 	IPv6    bool     // whether the sandbox gets IPv6
+	Own6    bool     // ::1 stays the sandbox's own
 	Hook    bool     // install the seccomp filter
 	KillAll bool     // stage 1 is the init of a PID namespace
 
@@ -37,6 +38,7 @@ type Config struct {
 // Names of the descriptors in Report.Files.
 const (
 	FileTun      = "tun"
+	FileLoopback = "loopback" // not there where ::1 stays the sandbox's own
 	FilePacket   = "packet"
 	FileDiag     = "diag"
 	FileListener = "listener"

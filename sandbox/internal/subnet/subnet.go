@@ -18,6 +18,7 @@ var (
 	Default4  = netip.MustParsePrefix("0.0.0.0/0")
 	Default6  = netip.MustParsePrefix("::/0")
 	Loopback4 = netip.MustParsePrefix("127.0.0.0/8")
+	Loopback6 = netip.MustParsePrefix("::1/128")
 	Local4    = netip.MustParseAddr("127.0.0.1")
 	Local6    = netip.IPv6Loopback()
 )
