@@ -139,6 +139,18 @@ func TestKeys(t *testing.T) {
 	})
 }
 
+// TestOneOutputFails: one output that cannot be written any more does not stop the
+// others; it is said, and the exit status tells.
+func TestOneOutputFails(t *testing.T) {
+	s, ca := truthServer(t, truth.Options{})
+	w := plainUser(t)
+	har := filepath.Join(w.dir(t), "out.har")
+	r := run(t, w, "up", "-q", "--no-devtools", "--json", "/dev/full", "--har", har, "--",
+		"sh", "-c", fmt.Sprintf("for i in 1 2 3; do curl -sS -o /dev/null --cacert %s %s/json/$i; done", ca, s.URL))
+	r.wants(t, 125, "--json: ", "no space left on device", "everything else goes on")
+	sameAsServer(t, readHAR(t, har), s.Log())
+}
+
 // TestReaderLeaves: a reader of --json that leaves does not end the command.
 func TestReaderLeaves(t *testing.T) {
 	s, ca := truthServer(t, truth.Options{})

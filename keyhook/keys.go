@@ -44,7 +44,7 @@ func RunKeys(ctx context.Context, argv []string, o KeysOptions) (exitCode int, e
 	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
-		if errors.Is(err, os.ErrPermission) {
+		if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EISDIR) {
 			return 126, fmt.Errorf("keyhook: %w", err)
 		}
 		return 127, fmt.Errorf("keyhook: %w", err)

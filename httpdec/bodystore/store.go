@@ -234,7 +234,7 @@ func (s *Store) Await(conn bus.ConnID, stream uint64, sizes [2]uint64, done func
 	left := 0
 	once := &waiter{done: done}
 	for dir := range bus.Dir(2) {
-		if sizes[dir] == 0 {
+		if sizes[dir] == 0 || s.err != nil { // no more will come
 			continue
 		}
 		b := s.body(key{conn, stream, dir})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -155,24 +156,30 @@ func (w *Writer) finish(from int) error {
 
 // LineWriter writes entries as lines of JSON, each at once.
 type LineWriter struct {
-	target io.Writer
+	target counter // of whole lines
 	enc    entryWriter
 	buf    *bufio.Writer
 }
 
 // NewLineWriter writes nothing yet.
 func NewLineWriter(w io.Writer, bodies BodySource, o Options) *LineWriter {
-	return &LineWriter{w, entryWriter{bodies: bodies, maxBody: o.MaxBody}, bufio.NewWriterSize(nil, 64<<10)}
+	return &LineWriter{counter{w: w}, entryWriter{bodies: bodies, maxBody: o.MaxBody}, bufio.NewWriterSize(nil, 64<<10)}
 }
 
-// Exchange writes the entry of x as one line.
+// Exchange writes the entry of x as one line. One that cannot be written whole is
+// taken away again, if the target can be cut.
 func (w *LineWriter) Exchange(x *exchange.Exchange) error {
-	w.buf.Reset(w.target)
-	if err := w.enc.entry(w.buf, x); err != nil {
-		return err
+	whole := w.target.n
+	w.buf.Reset(&w.target)
+	err := w.enc.entry(w.buf, x)
+	if err == nil {
+		w.buf.WriteByte('\n')
+		err = w.buf.Flush()
 	}
-	w.buf.WriteByte('\n')
-	return w.buf.Flush()
+	if t, ok := w.target.w.(interface{ Truncate(int64) error }); ok && err != nil && w.target.n > whole {
+		err = errors.Join(err, t.Truncate(whole))
+	}
+	return err
 }
 
 type counter struct {

@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"clipper/internal/expect"
 	"clipper/internal/filter"
 	"clipper/internal/redact"
+	"clipper/internal/sink"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,6 +22,7 @@ type choice struct {
 	expr   string
 	rules  []string
 	junit  string
+	report *os.File // for junit; nil: none
 	hide   bool
 	filter *filter.Filter
 	expect *expect.Expectations
@@ -50,11 +51,6 @@ func (ch *choice) compile(packets string) (err error) {
 	} else if ch.junit != "" {
 		return usageError{errors.New("--junit needs a rule to report: clipper up --expect 'status < 500' --junit FILE -- COMMAND")}
 	}
-	if ch.junit != "" {
-		if dir := filepath.Dir(ch.junit); !fileExists(dir) {
-			return fmt.Errorf("--junit: %s: the directory %s does not exist", ch.junit, dir)
-		}
-	}
 	if ch.hide {
 		if packets != "" {
 			return usageError{errors.New("--redact cannot take credentials out of packets: leave -w out, or --redact (--har and --json can be redacted)")}
@@ -64,6 +60,14 @@ func (ch *choice) compile(packets string) (err error) {
 	return nil
 }
 
+// open opens the file of --junit: what cannot be written is said before the command runs.
+func (ch *choice) open() (err error) {
+	if ch.junit != "" {
+		ch.report, err = sink.Create("--junit", ch.junit, 0o644)
+	}
+	return err
+}
+
 // judge reports how the rules fared, when all exchanges have been seen.
 func (ch *choice) judge(started time.Time) (broken bool, err error) {
 	if ch.expect == nil {
@@ -71,14 +75,13 @@ func (ch *choice) judge(started time.Time) (broken bool, err error) {
 	}
 	broken = !ch.expect.Finish()
 	ch.expect.Report(os.Stderr)
-	if ch.junit == "" {
+	if ch.report == nil {
 		return broken, nil
 	}
-	f, err := os.Create(ch.junit)
-	if err != nil {
+	if err := errors.Join(ch.expect.JUnit(ch.report, started, time.Since(started)), ch.report.Close()); err != nil {
 		return broken, fmt.Errorf("--junit: %w", err)
 	}
-	return broken, errors.Join(ch.expect.JUnit(f, started, time.Since(started)), f.Close())
+	return broken, nil
 }
 
 // newFilterHelp is a page of help, not a command.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"clipper/internal/sink"
 )
 
 // namedFile is a file of the command line: what names it, and its path.
@@ -13,6 +15,11 @@ type namedFile struct{ by, path string }
 // files are looked at: a terminal or /dev/null takes more than one output.
 func apart(reads, writes []namedFile) error {
 	for i, w := range writes {
+		for _, other := range writes[:i] {
+			if w.path == sink.Stdout && other.path == sink.Stdout {
+				return usageError{fmt.Errorf("%s and %s cannot both go to standard output: give one of them a file", other.by, w.by)}
+			}
+		}
 		for _, other := range append(reads[:len(reads):len(reads)], writes[:i]...) {
 			if sameFile(w.path, other.path) {
 				return usageError{fmt.Errorf("%s and %s are the same file, %s: give each a file of its own", other.by, w.by, w.path)}

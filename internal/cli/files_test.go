@@ -22,7 +22,8 @@ func TestApart(t *testing.T) {
 	}{
 		{there, none, "", true},
 		{there, "", "-", true},
-		{"-", "-", "-", true},
+		{"-", "-", "", true},
+		{there, "-", "-", false},
 		{there, there, "", false},
 		{there, link, "", false},
 		{there, none, none, false},
@@ -50,6 +51,13 @@ func TestContradictions(t *testing.T) {
 		{"up --har same --json same -- true", "the same file"},
 		{"read -w files_test.go files_test.go", "the same file"},
 		{"read --keylog files_test.go --har files_test.go some.pcapng", "the same file"},
+		{"read --har - --json - files_test.go", "standard output"},
+		{"keys --keylog same --json same -- true", "the same file"},
+		{"up --har -- true", "--har needs a value"},
+		{"up --keep= -- true", "--keep is given an empty value"},
+		{"help nobody", "no help on \"nobody\""},
+		{"kyes -- true", "do you mean keys?"},
+		{"completion tcsh", "no completions for \"tcsh\""},
 		{"demo now", "no argument"},
 		{"up --expect status==200 --junit none/j.xml -- true", "the directory none does not exist"},
 	} {

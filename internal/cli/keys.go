@@ -2,8 +2,12 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
+	"syscall"
 
 	"clipper/keyhook"
 	"clipper/sandbox"
@@ -11,10 +15,24 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// notRun says in the words of a shell why a command was not run, as up does.
+func notRun(name string, code int, err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		err = sandbox.ErrCommandNotFound
+	case errors.As(err, &errno):
+		err = errno
+	case errors.Is(err, fs.ErrPermission):
+		err = syscall.EACCES
+	}
+	return &sandbox.CommandError{Name: name, Code: code, Err: err}
+}
+
 func newKeys() *cobra.Command {
 	var keylog, asJSON string
 	c := &cobra.Command{
-		Use:   "keys [--keylog FILE] -- COMMAND [ARG...]",
+		Use:   "keys [flags] -- COMMAND [ARG...]",
 		Short: "Only the TLS secrets: SSLKEYLOGFILE for programs that lack it",
 		Long: `Runs COMMAND as it is, in the network as it is, and writes the TLS secrets of it
 and its children in the format of SSLKEYLOGFILE (RFC 9850). A file that exists is
@@ -28,11 +46,14 @@ appended to.`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := apart(nil, []namedFile{{"--keylog", keylog}, {"--json", asJSON}}); err != nil {
+				return err
+			}
 			o := keyhook.KeysOptions{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Env: os.Environ()}
 			for _, f := range []struct {
-				path string
-				to   *io.Writer
-			}{{keylog, &o.KeyLog}, {asJSON, &o.JSON}} {
+				namedFile
+				to *io.Writer
+			}{{namedFile{"--keylog", keylog}, &o.KeyLog}, {namedFile{"--json", asJSON}, &o.JSON}} {
 				switch f.path {
 				case "":
 				case "-":
@@ -40,7 +61,7 @@ appended to.`,
 				default:
 					file, err := os.OpenFile(f.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 					if err != nil {
-						return err
+						return fmt.Errorf("%s: %w: name a file that can be written", f.by, err)
 					}
 					defer file.Close()
 					*f.to = file
@@ -55,7 +76,7 @@ appended to.`,
 			case errors.As(err, &ce):
 				return &status{ce.ExitCode(), err}
 			case err != nil && (code == exitCannotRun || code == exitNoSuchFile):
-				return &status{code, err}
+				return &status{code, notRun(args[0], code, err)}
 			case err != nil:
 				return &status{exitFailure, err}
 			case code != 0:

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -37,15 +38,15 @@ type reading struct {
 // outputFlags are those of the files.
 func (g *reading) outputFlags(f *pflag.FlagSet) {
 	g.choice.flags(f)
-	f.StringVar(&g.out.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
-	f.StringVar(&g.out.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
+	protoFlag(f, &g.protos)
+	f.StringVar(&g.out.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2 (- is standard output, here and for the other files)")
+	f.StringVar(&g.out.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line")
 	f.StringVarP(&g.out.Packets, "write", "w", "", "write packets and TLS secrets to `FILE`, a pcapng that Wireshark opens decrypted")
 }
 
 // viewFlags are those of the terminal and DevTools.
 func (g *reading) viewFlags(f *pflag.FlagSet, devtools string) {
 	g.choice.expectFlags(f)
-	protoFlag(f, &g.protos)
 	f.BoolVarP(&g.quiet, "quiet", "q", false, "print no request lines and no summary")
 	f.BoolVar(&g.tui, "tui", false, "show the exchanges full-screen in this terminal")
 	f.StringVar(&g.devtools, "devtools", "", devtools)
@@ -99,9 +100,13 @@ func (g *reading) run(ctx context.Context, path string) error {
 		return err
 	}
 	defer in.Close()
+	if err := g.choice.open(); err != nil {
+		return err
+	}
 	started := time.Now()
 	t := term.New(os.Stderr, g.quiet)
 	o := g.out
+	o.Version = readBuild().Version
 	o.Terminal, o.Dir = t, os.TempDir()
 	o.Filter, o.Expect, o.Redact = g.choice.filter, g.choice.expect, g.choice.redact
 	var view *tui.View
@@ -121,6 +126,9 @@ func (g *reading) run(ctx context.Context, path string) error {
 	// finish ends the files, and says what there was and how the rules fared.
 	finish := func(err error) error {
 		bar.Finish()
+		if errors.Is(err, sink.ErrIdle) { // Close says why
+			err = nil
+		}
 		err = errors.Join(err, s.Close())
 		if err == nil || s.Totals().Exchanges > 0 {
 			s.Summary()
@@ -135,7 +143,14 @@ func (g *reading) run(ctx context.Context, path string) error {
 		return finish(g.fullScreen(ctx, view, t, s, bar, h))
 	}
 	if !g.show {
-		return finish(read.Decode(bar, g.keyLogs, h, s.Process, nil))
+		return g.toFiles(in, func(each func(*bus.Record) error) error {
+			return finish(read.Decode(bar, g.keyLogs, h, func(r *bus.Record) error {
+				if err := each(r); err != nil {
+					return err
+				}
+				return s.Process(r)
+			}, nil))
+		})
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -145,6 +160,34 @@ func (g *reading) run(ctx context.Context, path string) error {
 			return s.Process(r)
 		}, process))
 	})
+}
+
+// errInterrupted ends the decoding of a file at Ctrl-C.
+var errInterrupted = errors.New("interrupted: the files have what was decoded until then")
+
+// toFiles decodes in, until the first Ctrl-C: the files are completed then. A second one
+// ends the process at once.
+func (g *reading) toFiles(in io.Closer, decode func(each func(*bus.Record) error) error) error {
+	if n := len(slices.DeleteFunc([]string{g.out.HAR, g.out.JSON, g.out.Packets, g.choice.junit}, func(f string) bool { return f == "" })); n > 1 {
+		// The reader of one may leave; the others are written on.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	context.AfterFunc(ctx, func() {
+		stop()
+		in.Close() // a pipe may give nothing for long
+	})
+	err := decode(func(*bus.Record) error {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
+		return nil
+	})
+	if ctx.Err() != nil {
+		return &status{exitInterrupted, errInterrupted}
+	}
+	return err
 }
 
 // errLeft ends the decoding of a file whose view the user has left.

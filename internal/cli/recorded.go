@@ -61,7 +61,7 @@ func newExport() *cobra.Command {
 	var g reading
 	var share bool
 	c := &cobra.Command{
-		Use:   "export NAME (--har FILE | --json FILE | -w FILE) [--share]",
+		Use:   "export [flags] NAME (--har FILE | --json FILE | -w FILE) [--share]",
 		Short: "Write a recorded session to files",
 		Long: `Writes a session that 'clipper up --keep NAME' recorded as HAR, JSON or packets.
 

@@ -25,6 +25,13 @@ func Role(args []string) {
 		return
 	}
 	switch args[0] {
+	case "netd", "capture", "keyhook":
+		if os.Getenv(natsbus.OptionsEnv) == "" {
+			fmt.Fprintf(os.Stderr, "clipper: %s is a process of a session, and started by 'clipper up', not by hand\n", args[0])
+			os.Exit(exitUsage)
+		}
+	}
+	switch args[0] {
 	case "stage1":
 		sandbox.Stage1(keyhook.Install)
 	case "netd":

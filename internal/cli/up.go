@@ -25,8 +25,8 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	ch.expectFlags(f)
 	f.BoolVarP(&o.Quiet, "quiet", "q", false, "print no request lines and no summary")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print what the roles log")
-	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2")
-	f.StringVar(&o.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line; - is standard output")
+	f.StringVar(&o.HAR, "har", "", "write the exchanges to `FILE` as HAR 1.2 (- is standard output, here and for the other files)")
+	f.StringVar(&o.JSON, "json", "", "write the exchanges to `FILE`, one HAR entry a line")
 	f.StringVarP(&o.Packets, "write", "w", "", "write packets, TLS secrets and processes to `FILE`, a pcapng that Wireshark opens decrypted")
 	f.BoolVar(&o.TUI, "tui", false, "show the session full-screen in this terminal; what the command prints there is kept and printed at the end")
 	f.StringVar(&o.Keep, "keep", "", "record the session as `NAME`, for 'clipper open NAME'")
@@ -40,7 +40,7 @@ func upFlags(c *cobra.Command, o *up.Options) *choice {
 	f.BoolVar(&o.KillAll, "kill-all", false, "when the command ends, kill what it left running (it gets a PID namespace of its own)")
 	f.BoolVar(&o.Stay, "stay", false, "keep DevTools up after the command ended, until Ctrl-C")
 	f.StringSliceVarP(&o.Publish, "publish", "p", nil, "make a port of the command reachable from the host: `[ADDR:]HOST:APP[/udp]`")
-	f.IntVar(&o.Partitions, "partitions", defaultPartitions(), "over how many partitions connections are spread")
+	f.IntVar(&o.Partitions, "partitions", defaultPartitions(), "over how many partitions connections are spread: `N`, a power of two")
 	f.StringVar(&o.NATS, "nats", "", "put the session on the NATS server at `URL` instead of one of its own")
 	f.StringVar(&o.Creds, "creds", "", "with --nats: the credentials `FILE`")
 	f.StringVar(&o.KeysCreds, "keys-creds", "", "with --nats: the credentials `FILE` of another account, for the TLS secrets")
@@ -110,6 +110,11 @@ Ctrl-C or until the last DevTools is closed.`,
 	return c
 }
 
+// natsFiles are what is read for --nats.
+func natsFiles(o up.Options) []namedFile {
+	return []namedFile{{"--creds", o.Creds}, {"--keys-creds", o.KeysCreds}, {"--nats-ca", o.CA}}
+}
+
 // checkNATS looks at the options of a server that is not Clipper's own.
 func checkNATS(o up.Options) error {
 	switch {
@@ -121,12 +126,12 @@ func checkNATS(o up.Options) error {
 	if o.NATS != "" && o.NATSMax < 5_000_000 {
 		return usageError{errors.New("--nats-max: a stream needs 5MB or more")}
 	}
-	for _, file := range []string{o.Creds, o.KeysCreds, o.CA} {
-		if file == "" {
+	for _, file := range natsFiles(o) {
+		if file.path == "" {
 			continue
 		}
-		if _, err := os.Stat(file); err != nil {
-			return err
+		if _, err := os.Stat(file.path); err != nil {
+			return fmt.Errorf("%s: %w", file.by, err)
 		}
 	}
 	return nil
@@ -175,7 +180,7 @@ func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 		return err
 	}
 	o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
-	err := apart([]namedFile{{"--creds", o.Creds}, {"--keys-creds", o.KeysCreds}, {"--nats-ca", o.CA}},
+	err := apart(natsFiles(o),
 		[]namedFile{{"--har", o.HAR}, {"--json", o.JSON}, {"-w", o.Packets}, {"--keylog", o.KeyLog}, {"--junit", ch.junit}})
 	if err != nil {
 		return err
@@ -187,6 +192,10 @@ func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 	if err := checkNATS(o); err != nil {
 		return err
 	}
+	if err := ch.open(); err != nil {
+		return err
+	}
+	o.Version = readBuild().Version
 	code, err := up.Run(c.Context(), o)
 	broken, junitErr := ch.judge(started)
 	if err == nil {

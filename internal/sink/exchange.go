@@ -1,7 +1,7 @@
 package sink
 
 import (
-	"os"
+	"errors"
 	"strconv"
 	"time"
 
@@ -110,10 +110,13 @@ func (s *Sink) await(x *exchange.Exchange) {
 	}
 	s.bodies.Await(x.Conn, x.Stream, x.Decoded, func() {
 		if pass && s.har != nil {
-			s.noteOf("--har", s.har.Exchange(shown))
+			s.endHAR(s.har.Exchange(shown))
 		}
 		if pass && s.lines != nil {
-			s.noteOf("--json", s.lines.Exchange(shown))
+			if err := s.lines.Exchange(shown); err != nil {
+				s.fail("--json", err)
+				s.lines = nil
+			}
 		}
 		forget := func() { s.bodies.Forget(x.Conn, x.Stream) }
 		if pass && s.o.View != nil {
@@ -158,7 +161,7 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 		v = s.o.Redact.Verdict(v)
 	}
 	if pass && s.har != nil {
-		s.noteOf("--har", s.har.Verdict(v))
+		s.endHAR(s.har.Verdict(v))
 	}
 	if pass && s.o.View != nil && s.judged.get(v.Conn) != v.Verdict.Code {
 		s.o.View.Verdict(v, process(v.Process))
@@ -167,6 +170,14 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 	s.judged.put(v.Conn, v.Verdict.Code)
 	if pass && s.o.Terminal != nil {
 		s.sayVerdict(v)
+	}
+}
+
+// endHAR adds nothing to the HAR any more, if it cannot be written.
+func (s *Sink) endHAR(err error) {
+	if err != nil {
+		s.fail("--har", err)
+		s.har = nil
 	}
 }
 
@@ -231,18 +242,17 @@ func process(p exchange.Process) string {
 	return filter.ProgramName(p) + "[" + strconv.Itoa(p.PID) + "]"
 }
 
-// Close writes what is held back and ends the files. It reports the first
-// error of the sink's life.
+// Close writes what is held back and ends the files. It reports the errors of the
+// sink's life, without Failed.
 func (s *Sink) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		return s.err
+	if !s.closed {
+		s.flush()
+		s.closed = true
+		s.abandon()
 	}
-	s.flush()
-	s.closed = true
-	s.abandon()
-	return s.err
+	return errors.Join(s.errs...)
 }
 
 // Flush passes on what is held back, also what has not ended: nothing will come
@@ -266,14 +276,12 @@ func (s *Sink) flush() {
 // abandon closes what is open.
 func (s *Sink) abandon() {
 	if s.bodies != nil {
-		s.note(s.bodies.Close())
+		s.fail("bodies", s.bodies.Close())
 	}
 	for _, p := range s.packets {
-		s.note(p.close())
+		s.failPackets(p, p.close())
 	}
-	for _, f := range []*os.File{s.harFile, s.json, s.keylog} {
-		if f != nil && f != os.Stdout {
-			s.note(f.Close())
-		}
-	}
+	s.fail("--har", s.closeHAR())
+	s.fail("--json", closeFile(s.json))
+	s.fail("--keylog", closeFile(s.keylog))
 }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -14,18 +15,20 @@ const packetsIdle = time.Second
 
 // packets is a packet file: frames, secrets and processes.
 type packets struct {
-	file  *os.File
-	w     *pcapng.Writer
-	size  int64 // bytes written
-	flush *time.Timer
-	limit int64 // bytes; 0: none
-	full  bool  // the limit is reached: nothing is added any more
+	option string
+	file   *os.File
+	w      *pcapng.Writer
+	size   int64 // bytes written
+	flush  *time.Timer
+	limit  int64 // bytes; 0: none
+	failed bool
+	full   bool // nothing is added any more: the limit is reached, or it cannot be written
 }
 
 // openPackets makes a packet file. live frames are those of the capture in
 // the sandbox, whose interfaces are known.
-func openPackets(path string, live bool, limit int64) (*packets, error) {
-	f, err := create(path, 0o600) // it holds secrets
+func openPackets(option, path string, live bool, limit int64) (*packets, error) {
+	f, err := Create(option, path, 0o600) // it holds secrets
 	if err != nil {
 		return nil, err
 	}
@@ -33,10 +36,10 @@ func openPackets(path string, live bool, limit int64) (*packets, error) {
 	if live {
 		o.InterfaceName = InterfaceName
 	}
-	p := &packets{file: f, limit: limit}
+	p := &packets{option: option, file: f, limit: limit}
 	if p.w, err = pcapng.NewWriter(p, o); err != nil {
-		f.Close()
-		return nil, err
+		closeFile(f)
+		return nil, named(option, err)
 	}
 	return p, nil
 }
@@ -68,11 +71,12 @@ func (s *Sink) addPacket(p *packets, r *bus.Record) {
 	if p.full {
 		return
 	}
-	s.note(p.w.Write(r))
+	if s.failPackets(p, p.w.Write(r)) {
+		return
+	}
 	if p.limit > 0 && p.size >= p.limit {
 		p.full = true
-		s.note(p.w.Flush())
-		if s.o.Terminal != nil {
+		if s.failPackets(p, p.w.Flush()); s.o.Terminal != nil {
 			s.o.Terminal.Say("what is kept has reached %s (--keep-max): the rest is shown, but not kept", term.Size(uint64(p.limit)))
 		}
 		return
@@ -83,16 +87,19 @@ func (s *Sink) addPacket(p *packets, r *bus.Record) {
 			defer s.mu.Unlock()
 			p.flush = nil
 			if !s.closed {
-				s.note(p.w.Flush())
+				s.failPackets(p, p.w.Flush())
 			}
 		})
 	}
 }
 
-func (p *packets) close() error {
-	err := p.w.Close()
-	if e := p.file.Close(); err == nil {
-		err = e
+// failPackets notes the first error of a packet file, after which nothing is added.
+func (s *Sink) failPackets(p *packets, err error) bool {
+	if err != nil && !p.failed {
+		p.failed, p.full = true, true
+		s.fail(p.option, err)
 	}
-	return err
+	return err != nil
 }
+
+func (p *packets) close() error { return errors.Join(p.w.Close(), closeFile(p.file)) }

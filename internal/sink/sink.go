@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"clipper/bus"
@@ -23,12 +21,13 @@ import (
 	"clipper/internal/term"
 )
 
-// Options say what to make. An empty name makes nothing.
+// Options say what to make. An empty name makes nothing, "-" is standard output.
 type Options struct {
-	HAR     string // file
-	JSON    string // file, "-" is standard output
-	KeyLog  string // file
+	HAR     string
+	JSON    string
+	KeyLog  string
 	Packets string // pcapng file of the frames, secrets and processes
+	Version string // of Clipper, for the HAR
 	// Live says that the records come from a session that runs, each layer by a
 	// stream of its own, not from a file.
 	Live bool
@@ -45,6 +44,9 @@ type Options struct {
 	// Decided is told of each exchange, when it has ended, whether it passed; of a
 	// verdict with stream 0. It must not call the sink. nil: nobody.
 	Decided func(conn bus.ConnID, stream uint64, pass bool)
+	// Failed is told at once, and once, of each output that cannot be written any
+	// more; the others go on. It must not call the sink. nil: Close tells.
+	Failed func(error)
 	// Expect is told of all of them; nil: nobody.
 	Expect *expect.Expectations
 	// Redact takes the credentials out of HAR, JSON, Terminal and what Expect reports; nil: they stay.
@@ -70,13 +72,15 @@ type Sink struct {
 	judged recent[bus.ConnID, bus.VerdictCode] // as counted
 	said   recent[bus.ConnID, bus.Verdict]     // as printed
 	doubts map[bus.ConnID]*time.Timer          // verdicts that may yet prove wrong
-	err    error
+	errs   []error                             // without Failed
 	closed bool
 	totals totals
 	passed map[exchangeID]bool // with Live: exchanges that were passed on, so that each is once
 	unfit  bool                // the filter could not be evaluated, which was said
 
+	bodyless              bool // bodies cannot be stored any more
 	harFile, json, keylog *os.File
+	harPipe               *os.File // where the HAR goes in the end; nil: it is there
 	packets               []*packets
 
 	held     []waiting // for the name of their process
@@ -141,30 +145,18 @@ func (s *Sink) open() (err error) {
 		mode = 0o644
 	}
 	if s.o.HAR != "" {
-		if s.harFile, err = create(s.o.HAR, mode); err != nil {
-			return fmt.Errorf("--har: %w", err)
-		}
-		if s.har, err = har.NewWriter(s.harFile, s.source, har.Options{}); errors.Is(err, syscall.ESPIPE) {
-			return fmt.Errorf("--har: %s is a pipe, and a HAR is completed in place: name a file, or use --json", s.o.HAR)
-		} else if err != nil {
-			return fmt.Errorf("--har: %w", err)
+		if err = s.openHAR(mode); err != nil {
+			return err
 		}
 	}
-	switch s.o.JSON {
-	case "":
-	case "-":
-		s.json = os.Stdout
-	default:
-		if s.json, err = create(s.o.JSON, mode); err != nil {
-			return fmt.Errorf("--json: %w", err)
+	if s.o.JSON != "" {
+		if err = s.openLines(mode); err != nil {
+			return err
 		}
-	}
-	if s.json != nil {
-		s.lines = har.NewLineWriter(s.json, s.source, har.Options{})
 	}
 	if s.o.KeyLog != "" {
-		if s.keylog, err = create(s.o.KeyLog, 0o600); err != nil {
-			return fmt.Errorf("--keylog: %w", err)
+		if s.keylog, err = Create("--keylog", s.o.KeyLog, 0o600); err != nil {
+			return err
 		}
 	}
 	for _, f := range []struct {
@@ -174,25 +166,17 @@ func (s *Sink) open() (err error) {
 		if f.path == "" {
 			continue
 		}
-		p, err := openPackets(f.path, s.o.Live, f.limit)
+		p, err := openPackets(f.option, f.path, s.o.Live, f.limit)
 		if err != nil {
-			return fmt.Errorf("%s: %w", f.option, err)
+			return err
 		}
 		s.packets = append(s.packets, p)
 	}
 	return nil
 }
 
-// create makes a file for the user; its directory must exist.
-func create(path string, mode os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, mode)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: the directory %s does not exist", path, filepath.Dir(path))
-	}
-	return f, err
-}
-
-// Process takes one record. It keeps neither the record nor its payload.
+// Process takes one record. It keeps neither the record nor its payload. The error
+// is ErrIdle: more records are of no use.
 func (s *Sink) Process(r *bus.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,7 +187,11 @@ func (s *Sink) Process(r *bus.Record) error {
 		}
 	case bus.Body:
 		if s.bodies != nil && r.Type == bus.BodyBytes {
-			s.note(s.bodies.Add(r))
+			if err := s.bodies.Add(r); err != nil && !s.bodyless {
+				s.bodyless = true
+				s.fail("bodies", fmt.Errorf("%w: they are missing from here on", err))
+				s.bodies.Flush()
+			}
 		}
 	case bus.Proc:
 		if e, ok := r.Event.(*bus.ProcEvent); ok {
@@ -223,20 +211,10 @@ func (s *Sink) Process(r *bus.Record) error {
 		}
 		s.packet(r)
 	}
-	return s.err
-}
-
-func (s *Sink) note(err error) {
-	if s.err == nil {
-		s.err = err
+	if s.idle() {
+		return ErrIdle
 	}
-}
-
-// noteOf is note, of the output that an option asked for.
-func (s *Sink) noteOf(option string, err error) {
-	if err != nil {
-		s.note(fmt.Errorf("%s: %w", option, err))
-	}
+	return nil
 }
 
 // key writes a secret as a line, each line once.
@@ -255,6 +233,8 @@ func (s *Sink) key(r *bus.Record) {
 	if len(s.keys) < maxKeys {
 		s.keys[line] = true
 	}
-	_, err = s.keylog.WriteString(line)
-	s.noteOf("--keylog", err)
+	if _, err = s.keylog.WriteString(line); err != nil {
+		s.fail("--keylog", errors.Join(err, closeFile(s.keylog)))
+		s.keylog = nil
+	}
 }

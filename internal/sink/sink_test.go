@@ -2,6 +2,7 @@ package sink
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"clipper/bus"
+	"clipper/httpdec/har"
 	"clipper/internal/expect"
 	"clipper/internal/filter"
 	"clipper/internal/redact"
@@ -171,6 +173,88 @@ func TestFullDisk(t *testing.T) {
 	}
 	if err := s.Close(); err == nil || !strings.HasPrefix(err.Error(), "--json: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestOthersGoOn: an output that cannot be written any more is said once, and the
+// others get everything.
+func TestOthersGoOn(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	harFile, keys := filepath.Join(dir, "out.har"), filepath.Join(dir, "keys")
+	var said []string
+	s, err := New(Options{JSON: "/dev/full", HAR: harFile, KeyLog: keys, Dir: dir, Failed: func(err error) { said = append(said, err.Error()) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for conn := range bus.ConnID(3) {
+		for _, r := range append(exchangeEvents(conn+1, 5), body(conn+1, 0, "hello")) {
+			if err := s.Process(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.Process(bus.SecretRecord(&bus.TLSSecret{Label: "CLIENT_RANDOM", ClientRandom: []byte{1}, Secret: []byte{2}}, 0))
+	if err := s.Close(); err != nil {
+		t.Errorf("what was said is said again: %v", err)
+	}
+	if len(said) != 1 || !strings.HasPrefix(said[0], "--json: ") {
+		t.Errorf("said %q", said)
+	}
+	b, _ := os.ReadFile(harFile)
+	var h har.File
+	if err := json.Unmarshal(b, &h); err != nil || len(h.Log.Entries) != 3 {
+		t.Errorf("%v, the HAR has %s", err, b)
+	}
+	if b, _ := os.ReadFile(keys); len(b) == 0 {
+		t.Error("the key log is empty")
+	}
+}
+
+// TestIdle: when nothing can be written any more, more records are of no use.
+func TestIdle(t *testing.T) {
+	s, err := New(Options{JSON: "/dev/full", Dir: t.TempDir(), Terminal: term.New(os.Stderr, true)})
+	if err != nil {
+		t.Skip(err)
+	}
+	for _, r := range exchangeEvents(1, 0) {
+		err = s.Process(r)
+	}
+	if err != ErrIdle {
+		t.Errorf("Process = %v", err)
+	}
+	if err := s.Close(); err == nil {
+		t.Error("Close says nothing")
+	}
+}
+
+// TestHARIntoAPipe: it is whole there, too.
+func TestHARIntoAPipe(t *testing.T) {
+	here, there, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	dir := t.TempDir()
+	s, err := New(Options{HAR: fmt.Sprintf("/dev/fd/%d", there.Fd()), Dir: dir})
+	there.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range append(exchangeEvents(1, 5), body(1, 0, "hello")) {
+		s.Process(r)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var h har.File
+	if err := json.NewDecoder(here).Decode(&h); err != nil || len(h.Log.Entries) != 1 {
+		t.Errorf("%v, %d entries", err, len(h.Log.Entries))
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

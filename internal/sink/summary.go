@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -140,7 +139,7 @@ func (s *Sink) Summary() {
 	if t.lost > 0 {
 		out.Say("%d frames were lost; requests may be missing", t.lost)
 	}
-	if files := s.written(); len(files) > 0 {
+	if files := s.writtenFiles(); len(files) > 0 {
 		out.Note("  written  %s", strings.Join(files, ", "))
 	}
 }
@@ -188,17 +187,4 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
-}
-
-// written are the files with their sizes.
-func (s *Sink) written() (list []string) {
-	for _, path := range []string{s.o.HAR, s.o.JSON, s.o.Packets, s.o.KeyLog} {
-		if path == "" || path == "-" {
-			continue
-		}
-		if fi, err := os.Stat(path); err == nil && fi.Mode().IsRegular() {
-			list = append(list, fmt.Sprintf("%s (%s)", path, term.Size(uint64(fi.Size()))))
-		}
-	}
-	return list
 }

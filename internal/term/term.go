@@ -41,6 +41,9 @@ func New(f *os.File, quiet bool) *Terminal {
 	return t
 }
 
+// Quiet reports whether only Say prints.
+func (t *Terminal) Quiet() bool { return t.quiet }
+
 // Divert gives Clipper's own words to w, and nobody the other lines, until the
 // terminal is given back.
 func (t *Terminal) Divert(w io.Writer) (back func()) {

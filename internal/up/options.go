@@ -20,6 +20,7 @@ type Options struct {
 	Expect *expect.Expectations // is told of all exchanges; nil: nobody
 	Redact *redact.Redactor     // of lines, HAR and JSON; nil: none
 
+	Version    string // of Clipper, for the HAR
 	Quiet      bool   // no request lines
 	Verbose    bool   // the roles' logs on stderr
 	HAR        string // file; "" is none

@@ -26,8 +26,10 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 	if r.recorder != nil {
 		keep = r.recorder.Packets()
 	}
-	so := sink.Options{Keep: keep, KeepMax: r.o.KeepMax, HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Live: true, Dir: r.session.Dir, Terminal: r.term,
-		Filter: r.o.Filter, Expect: r.o.Expect, Redact: r.o.Redact}
+	so := sink.Options{Keep: keep, KeepMax: r.o.KeepMax, HAR: r.o.HAR, JSON: r.o.JSON, KeyLog: r.o.KeyLog, Packets: r.o.Packets, Version: r.o.Version, Live: true, Dir: r.session.Dir, Terminal: r.term,
+		Filter: r.o.Filter, Expect: r.o.Expect, Redact: r.o.Redact, Failed: func(err error) {
+			r.lack(fmt.Errorf("%w; what was written before is whole, and everything else goes on", err))
+		}}
 	if r.screen != nil {
 		so.View = r.screen.view
 	}
@@ -49,12 +51,7 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 			o.wg.Go(func() {
 				each := func(b *natsbus.Batch) error { return r.batch(o, l, b) }
 				err := r.bus.Follow(ctx, l, p, 0, each)
-				var unwritten *writeError
-				switch {
-				case err == nil || errors.Is(err, context.Canceled):
-				case errors.As(err, &unwritten): // by whatever layer it was met
-					r.fail(unwritten.error)
-				default:
+				if err != nil && !errors.Is(err, context.Canceled) {
 					r.fail(fmt.Errorf("follow the layer %s: %w", l, err))
 				}
 			})
@@ -67,9 +64,6 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 	return o, nil
 }
 
-// writeError is an output that cannot be written any more.
-type writeError struct{ error }
-
 // batch hands the records of a batch on. What could not be had is said once.
 func (r *run) batch(o *outputs, l bus.Layer, b *natsbus.Batch) error {
 	if b.Missed > 0 {
@@ -78,7 +72,7 @@ func (r *run) batch(o *outputs, l bus.Layer, b *natsbus.Batch) error {
 	for rec := range b.Records() {
 		o.progress.Add(1)
 		if err := o.sink.Process(rec); err != nil {
-			return &writeError{err}
+			return err
 		}
 	}
 	if b.Err != nil {

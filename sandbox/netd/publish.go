@@ -3,6 +3,7 @@
 package netd
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -110,7 +111,16 @@ func publishError(p Publish, err error) error {
 			why = s.Err
 		}
 	}
-	return fmt.Errorf("cannot publish %s %s -> %d: %w", p.Transport, p.Host, p.App, why)
+	help := ""
+	switch {
+	case errors.Is(why, unix.EADDRINUSE):
+		help = ": choose another port of the host"
+	case errors.Is(why, unix.EACCES):
+		help = ": choose a port of the host from 1024 on"
+	case errors.Is(why, unix.EADDRNOTAVAIL):
+		help = ": choose an address that the host has"
+	}
+	return fmt.Errorf("cannot publish %s %s -> %d: %w%s", p.Transport, p.Host, p.App, why, help)
 }
 
 // publishTCP connects into the sandbox for each connection that it accepts.
