@@ -3,6 +3,7 @@
 package netd
 
 import (
+	"bytes"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -145,12 +146,25 @@ func (o *owners) process(inode uint32) int {
 			return pid
 		}
 	}
+	// The newest come first, as what lives for a moment has to be found at once;
+	// it may have the socket from its parent.
 	clear(o.byInode)
-	netns.Processes(o.ns, func(pid int) bool {
-		o.look(pid, 0)
-		return true
-	})
+	netns.Processes(o.ns, func(pid int) bool { return !o.look(pid, inode) })
+	for pid := o.byInode[inode]; pid != 0 && o.look(pid, inode); pid = parent(pid) {
+		o.byInode[inode] = pid
+	}
 	return o.byInode[inode]
+}
+
+// parent is the process that started another, 0 if that has gone.
+func parent(pid int) int {
+	b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:])) // the name before may hold anything
+	if len(fields) < 2 {
+		return 0
+	}
+	pid, _ = strconv.Atoi(fields[1])
+	return pid
 }
 
 // recent lists the processes with known sockets.
@@ -167,8 +181,7 @@ func (o *owners) recent() []int {
 }
 
 // look notes the sockets of a process, and reports whether inode is among them.
-// Of several processes that share a socket the first one is its owner.
-func (o *owners) look(pid int, inode uint32) bool {
+func (o *owners) look(pid int, inode uint32) (found bool) {
 	dir := filepath.Join("/proc", strconv.Itoa(pid), "fd")
 	d, err := os.Open(dir)
 	if err != nil {
@@ -188,7 +201,7 @@ func (o *owners) look(pid int, inode uint32) bool {
 		if _, ok := o.byInode[uint32(n)]; !ok {
 			o.byInode[uint32(n)] = pid
 		}
+		found = found || uint32(n) == inode
 	}
-	_, ok := o.byInode[inode]
-	return ok && inode != 0
+	return found
 }

@@ -6,6 +6,7 @@ package netns
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,28 +45,25 @@ func OfProcess(pid int) (ID, error) {
 	return ID(n), nil
 }
 
-// Processes calls f for each process in a namespace until f returns false.
+// Processes calls f for each process in a namespace, the newest first, until f
+// returns false.
 func Processes(id ID, f func(pid int) bool) error {
 	proc, err := os.Open("/proc")
 	if err != nil {
 		return err
 	}
 	defer proc.Close()
-	for {
-		names, err := proc.Readdirnames(256)
-		for _, name := range names {
-			pid, err := strconv.Atoi(name)
-			if err != nil {
-				continue
-			}
-			if ns, err := OfProcess(pid); err == nil && ns == id && !f(pid) {
-				return nil
-			}
-		}
+	names, err := proc.Readdirnames(-1) // in the order of the pids
+	for _, name := range slices.Backward(names) {
+		pid, err := strconv.Atoi(name)
 		if err != nil {
-			return nil // io.EOF
+			continue
+		}
+		if ns, err := OfProcess(pid); err == nil && ns == id && !f(pid) {
+			return nil
 		}
 	}
+	return err
 }
 
 // first is a process in a namespace, 0 if there is none.
