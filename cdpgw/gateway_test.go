@@ -84,7 +84,7 @@ func attach(t testing.TB, g *Gateway) *peer { return dial(t, g, "/devtools/page/
 
 func (p *peer) read() message {
 	p.t.Helper()
-	_ = p.ws.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = p.ws.SetReadDeadline(time.Now().Add(time.Minute))
 	_, b, err := p.ws.ReadMessage()
 	if err != nil {
 		p.t.Fatal(err)

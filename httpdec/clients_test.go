@@ -13,7 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"clipper/bus/porttest"
 
 	"golang.org/x/net/http2"
 	//lint:ignore SA1019 its successor in net/http does not take an Upgrade
@@ -151,24 +152,18 @@ func TestNghttp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, port, _ := net.SplitHostPort(freePort(t))
-	server := exec.Command(nghttpd, "-a", "127.0.0.1", "-d", dir, "-p", "/index.html=/a.css", "-b", "40", "--trailer", "x-sum: 7", "--header-table-size", "100", "--no-tls", port)
+	at := porttest.TCP(t, "127.0.0.1")
+	server := exec.Command(nghttpd, "-a", "127.0.0.1", "-d", dir, "-p", "/index.html=/a.css", "-b", "40", "--trailer", "x-sum: 7", "--header-table-size", "100", "--no-tls", fmt.Sprint(at.Port()))
 	server.Stderr = os.Stderr
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { server.Process.Kill(); server.Wait() }()
-	for range 400 {
-		if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			c.Close()
-			break
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
+	porttest.Await(t, at.String())
 	for _, c := range []struct{ name, to, args, want string }{
-		{"push, padding, trailers", "127.0.0.1:" + port, "-b 30 -n URL/index.html",
+		{"push, padding, trailers", at.String(), "-b 30 -n URL/index.html",
 			"GET /a.css 200 20000 x-sum=7|GET /index.html 200 100 x-sum=7"},
-		{"at once", "127.0.0.1:" + port, "--no-push -n -m 3 URL/b.js URL/none",
+		{"at once", at.String(), "--no-push -n -m 3 URL/b.js URL/none",
 			"GET /b.js 200 300000 x-sum=7|GET /b.js 200 300000 x-sum=7|GET /b.js 200 300000 x-sum=7|GET /none 404 148 x-sum=7|GET /none 404 148 x-sum=7|GET /none 404 148 x-sum=7"},
 		{"upgrade", upgradable(t), "-u -n URL/a", "GET /a 200 5 after 101"},
 	} {

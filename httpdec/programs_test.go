@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,11 +14,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 
 	"clipper/bus"
+	"clipper/bus/porttest"
 )
 
 // relay records the connections that it passes on to addr.
@@ -93,23 +92,10 @@ func program(t *testing.T, name string) string {
 	return path
 }
 
-func freePort(t *testing.T) string {
-	// Of the kernel's own choice it could be a client's before the server has it.
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
 // startNginx serves dir over HTTP/1 and, by prior knowledge, over HTTP/2.
 func startNginx(t *testing.T, dir string) (h1, h2 string) {
 	path := program(t, "nginx")
-	h1, h2 = freePort(t), freePort(t)
+	h1, h2 = porttest.TCP(t, "127.0.0.1").String(), porttest.TCP(t, "127.0.0.1").String()
 	conf := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr crit;
 events { worker_connections 512; }
 http {
@@ -132,15 +118,8 @@ http {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
-	for range 200 {
-		if x, err := net.Dial("tcp", h2); err == nil {
-			x.Close()
-			return h1, h2
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	t.Fatal("nginx does not answer")
-	return "", ""
+	porttest.Await(t, h2)
+	return h1, h2
 }
 
 // outcome is what there is of an exchange for comparison.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"clipper/bus/porttest"
 	"clipper/integration/truth"
 
 	"golang.org/x/sys/unix"
@@ -166,7 +167,7 @@ func TestOtherProtocol(t *testing.T) {
 // the host talks to the server through a relay inside, which has no TLS library.
 func TestNoSecrets(t *testing.T) {
 	s, ca := truthServer(t, truth.Options{})
-	relay := freePort(t)
+	relay := porttest.TCP(t, "127.0.0.1").Port()
 	w := plainUser(t)
 	har := filepath.Join(w.dir(t), "out.har")
 	relayer := build(t, "clipper/integration/cmd/relay")

@@ -16,6 +16,7 @@ require (
 )
 
 require (
+	clipper/bus v0.0.0
 	clipper/cdpgw/browsertest v0.0.0
 	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/gorilla/websocket v1.5.3

@@ -50,18 +50,18 @@ func ps(t testing.TB, cmd *exec.Cmd) []psRow {
 // rolePID waits until a role of the only session runs and returns its process id.
 func rolePID(t testing.TB, cmd *exec.Cmd, role string) int {
 	t.Helper()
-	for range 200 {
+	pid := 0
+	eventually(t, role+" runs", func() bool {
 		for _, row := range ps(t, cmd) {
 			for _, r := range row.Roles {
-				if r.Name == role && r.PID != 0 {
-					return r.PID
+				if r.Name == role {
+					pid = r.PID
 				}
 			}
 		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	t.Fatalf("%s never ran", role)
-	return 0
+		return pid != 0
+	})
+	return pid
 }
 
 // eventually polls until ok; a minute is never.

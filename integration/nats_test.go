@@ -49,7 +49,7 @@ func TestPlainNATS(t *testing.T) {
 	}
 	s.do(t, fmt.Sprintf("curl -sS -o /dev/null --cacert %s %s/json/one", ca, srv.URL))
 	for seen := false; !seen; {
-		m, err := sub.NextMsg(30 * time.Second)
+		m, err := sub.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatalf("no request came: %v", err)
 		}

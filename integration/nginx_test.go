@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,22 +11,22 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
+	"clipper/bus/porttest"
 	"clipper/integration/truth"
 )
 
 // nginxServer is a real nginx on the host's loopback, TLS 1.2 and 1.3, HTTP/1.1
 // and HTTP/2, that logs what it saw as JSON.
 type nginxServer struct {
-	port   int
+	port   uint16
 	ca     string // path of its certificate
 	access string // path of its log
 }
 
 // The request body is in the log because the request is proxied, within the same nginx.
 const nginxConf = `
-daemon off; pid nginx.pid; error_log error.log; worker_processes 1; user root;
+daemon off; pid nginx.pid; error_log stderr crit; worker_processes 1; user root;
 events { worker_connections 1024; }
 http {
   client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
@@ -59,10 +57,11 @@ func startNginx(t *testing.T) *nginxServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &nginxServer{port: freePort(t), ca: filepath.Join(dir, "cert.pem"), access: filepath.Join(dir, "access.log")}
+	at, proxied := porttest.TCP(t, "127.0.0.1"), porttest.TCP(t, "127.0.0.1")
+	n := &nginxServer{port: at.Port(), ca: filepath.Join(dir, "cert.pem"), access: filepath.Join(dir, "access.log")}
 	for name, b := range map[string][]byte{
 		"cert.pem": cert, "key.pem": key, "html/small.txt": []byte("small\n"), "html/big.bin": bytes.Repeat([]byte("clipper!"), 64<<10),
-		"nginx.conf": fmt.Appendf(nil, nginxConf, n.port, freePort(t)), "tmp/x": nil,
+		"nginx.conf": fmt.Appendf(nil, nginxConf, n.port, proxied.Port()), "tmp/x": nil,
 	} {
 		p := filepath.Join(dir, name)
 		os.MkdirAll(filepath.Dir(p), 0o755)
@@ -70,7 +69,8 @@ func startNginx(t *testing.T) *nginxServer {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(bin, "-p", dir, "-c", "nginx.conf", "-e", "error.log")
+	cmd := exec.Command(bin, "-p", dir, "-c", "nginx.conf", "-e", "stderr")
+	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -79,16 +79,8 @@ func startNginx(t *testing.T) *nginxServer {
 		cmd.Process.Signal(syscall.SIGTERM)
 		cmd.Wait()
 	})
-	for range 500 {
-		if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.port)); err == nil {
-			c.Close()
-			return n
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-	t.Fatalf("nginx does not answer: %s", b)
-	return nil
+	porttest.Await(t, at.String())
+	return n
 }
 
 // nginxLine is one line of nginx's log.
@@ -114,18 +106,4 @@ func (n *nginxServer) log(t *testing.T) []nginxLine {
 	}
 	slices.SortFunc(all, func(a, b nginxLine) int { return strings.Compare(a.URL, b.URL) })
 	return all
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	// Of the kernel's own choice it could be a client's before the server has it.
-	for range 100 {
-		port := 20_000 + rand.IntN(12_000)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
 }

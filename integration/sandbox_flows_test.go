@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"clipper/bus/porttest"
 )
 
 // TestOwnersOnTheBus: netd says on the bus which process opened each flow.
@@ -64,12 +66,12 @@ func TestOwnersOnTheBus(t *testing.T) {
 // families and transports, and one that is taken is an error before that.
 func TestPublish(t *testing.T) {
 	w := plainUser(t)
-	tcp, six, udp := freePort(t), freePort(t), freePort(t)
+	tcp, six, udp := porttest.TCP(t, "127.0.0.1").String(), porttest.TCP(t, "::1").String(), porttest.UDP(t).String()
 	s := startSession(t, w, "--no-devtools", "-q",
-		"-p", fmt.Sprintf("127.0.0.1:%d:80", tcp), "-p", fmt.Sprintf("[::1]:%d:80", six), "-p", fmt.Sprintf("127.0.0.1:%d:53/udp", udp))
+		"-p", tcp+":80", "-p", six+":80", "-p", udp+":53/udp")
 	s.do(t, `/usr/bin/python3 -m http.server --bind 0.0.0.0 80 >/dev/null 2>&1 & echo $! >web`)
 	s.do(t, `/usr/bin/python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("0.0.0.0", 53)); b, a = s.recvfrom(100); s.sendto(b.upper(), a)' &`)
-	for _, addr := range []string{fmt.Sprintf("127.0.0.1:%d", tcp), fmt.Sprintf("[::1]:%d", six)} {
+	for _, addr := range []string{tcp, six} {
 		eventually(t, "an answer at "+addr, func() bool {
 			c, err := net.Dial("tcp", addr)
 			if errors.Is(err, syscall.ECONNREFUSED) {
@@ -84,7 +86,7 @@ func TestPublish(t *testing.T) {
 			return strings.HasPrefix(string(b), "HTTP/1.0 200")
 		})
 	}
-	c, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", udp))
+	c, err := net.Dial("udp", udp)
 	if err != nil {
 		t.Fatal(err)
 	}

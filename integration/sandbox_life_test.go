@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"clipper/bus/porttest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -56,8 +58,8 @@ func hostHTTP(t *testing.T) (url string) {
 // had ended: it starts programs, and they have a network, published ports too.
 func TestDaemonKeepsNetwork(t *testing.T) {
 	everybody(t, func(t *testing.T, w who) {
-		port := freePort(t)
-		cmd := w.command(t, clipper(t), "up", "--no-devtools", "-p", fmt.Sprintf("127.0.0.1:%d:8080", port), "--", "sh", "-c",
+		published := porttest.TCP(t, "127.0.0.1").String()
+		cmd := w.command(t, clipper(t), "up", "--no-devtools", "-p", published+":8080", "--", "sh", "-c",
 			`setsid sh -c 'read -r x <go; curl -sS '"$0"' >result; exec nc -l -p 8080 >heard' >/dev/null 2>errors & exit 3`, hostHTTP(t))
 		m := mark(cmd)
 		fifo := filepath.Join(cmd.Dir, "go")
@@ -80,7 +82,7 @@ func TestDaemonKeepsNetwork(t *testing.T) {
 			if b, _ := os.ReadFile(filepath.Join(cmd.Dir, "heard")); strings.HasPrefix(string(b), "word") {
 				return true
 			}
-			if c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			if c, err := net.Dial("tcp", published); err == nil {
 				io.WriteString(c, "word")
 				c.Close()
 			}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"clipper/bus/porttest"
 )
 
 // loopbackScript speaks with servers of the host and with its own, at an address of
@@ -99,11 +101,11 @@ func TestPublishLoopbackServer(t *testing.T) {
 		t.Skip(err)
 	}
 	for _, addr := range []string{"127.0.0.1", "::1"} {
-		port := freePort(t)
-		s := startSession(t, plainUser(t), "--no-devtools", "-q", "-p", fmt.Sprintf("127.0.0.1:%d:5173", port))
+		published := porttest.TCP(t, "127.0.0.1").String()
+		s := startSession(t, plainUser(t), "--no-devtools", "-q", "-p", published+":5173")
 		s.do(t, fmt.Sprintf("echo inside | nc -l -N %s 5173 >heard & echo $! >nc", addr))
 		eventually(t, "an answer of the server at "+addr, func() bool {
-			c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			c, err := net.Dial("tcp", published)
 			if err != nil {
 				return false
 			}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"clipper/bus/porttest"
 )
 
 // TestExampleStage: the decoder of docs/stages.md, built as the page says, takes
@@ -16,7 +18,7 @@ func TestExampleStage(t *testing.T) {
 			t.Skip(p + " is not installed")
 		}
 	}
-	port := fmt.Sprint(freePort(t))
+	port := fmt.Sprint(porttest.TCP(t, "127.0.0.1").Port())
 	server := exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", t.TempDir())
 	if err := server.Start(); err != nil {
 		t.Fatal(err)

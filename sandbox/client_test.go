@@ -174,7 +174,7 @@ func udpEcho(addr, size string) error {
 		if _, err := c.Write(msg); err != nil {
 			return err
 		}
-		c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		c.SetReadDeadline(time.Now().Add(10 * time.Second))
 		k, err := c.Read(b)
 		if err != nil {
 			continue // UDP may lose it
@@ -218,7 +218,7 @@ func own(transport, addr, file, n string) error {
 		return err
 	}
 	want, _ := strconv.Atoi(n)
-	for range 2000 {
+	for range 12_000 {
 		if b, _ := os.ReadFile(file); strings.Count(string(b), "\n") >= want {
 			return nil
 		}
@@ -249,7 +249,7 @@ func ping(addr string) error {
 		return err
 	}
 	defer unix.Close(fd)
-	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5})
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 60})
 	to := &unix.SockaddrInet4{Addr: [4]byte(net.ParseIP(addr).To4())}
 	if err := unix.Sendto(fd, []byte{8, 0, 0, 0, 0, 0, 0, 1, 'p', 'i', 'n', 'g'}, 0, to); err != nil {
 		return err
@@ -266,7 +266,7 @@ func ping(addr string) error {
 }
 
 func dialOnly(addr string) error {
-	c, err := net.DialTimeout("tcp", addr, 20*time.Second)
+	c, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,13 @@ func TestMain(m *testing.M) {
 			os.Exit(client(os.Args[2:]))
 		}
 	}
+	// A shell without job control ignores them for what it runs in the background,
+	// as this may be, and all that is started here would.
+	for _, sig := range []os.Signal{unix.SIGINT, unix.SIGQUIT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 	os.Exit(m.Run())
 }
 
@@ -260,7 +267,7 @@ func (w *who) command(t *testing.T, s settings, argv ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, w.bin, append([]string{"up", string(config)}, argv...)...)
 	w.dress(cmd)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"clipper/bus/porttest"
 	"clipper/sandbox"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -113,14 +114,9 @@ print(s.makefile().read().split("\n")[-1])`
 }
 
 func TestRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
 	w := caller(t)
-	for _, a := range []string{addr, "10.0.2.2:" + port(t, addr)} {
+	at := porttest.TCP(t, "127.0.0.1")
+	for _, a := range []string{at.String(), fmt.Sprint("10.0.2.2:", at.Port())} {
 		r := finish(t, w.command(t, settings{}, w.bin, "client", "dial", a))
 		if !strings.Contains(r.stderr, "connection refused") {
 			t.Errorf("%s: %q, want connection refused", a, r.stderr)
@@ -189,7 +185,7 @@ func TestLastWords(t *testing.T) {
 		}
 		defer c.Close()
 		ok(t, w.command(t, settings{}, w.bin, "client", "last-words", "udp", c.LocalAddr().String(), "100"))
-		c.SetDeadline(time.Now().Add(30 * time.Second))
+		c.SetDeadline(time.Now().Add(time.Minute))
 		if n, _, err := c.ReadFrom(make([]byte, 200)); n != 100 || err != nil {
 			t.Errorf("%d bytes, %v", n, err)
 		}
@@ -309,14 +305,9 @@ func TestUDP(t *testing.T) {
 }
 
 func TestUDPRefused(t *testing.T) {
-	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := c.LocalAddr().String()
-	c.Close()
 	w := caller(t)
-	for _, a := range []string{addr, "10.0.2.2:" + port(t, addr)} {
+	at := porttest.UDP(t)
+	for _, a := range []string{at.String(), fmt.Sprint("10.0.2.2:", at.Port())} {
 		if got := ok(t, w.command(t, settings{}, w.bin, "client", "udp-refused", a)); !strings.Contains(got, "connection refused") {
 			t.Errorf("%s: %q", a, got)
 		}
@@ -395,26 +386,10 @@ func TestDNS(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	free := func(network string) string {
-		if network == "udp" {
-			c, err := net.ListenPacket("udp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			return c.LocalAddr().String()
-		}
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}
 	w := caller(t)
 	for _, at := range []string{"0.0.0.0", "127.0.0.1"} {
 		t.Run("tcp "+at, func(t *testing.T) {
-			host := free("tcp")
+			host := porttest.TCP(t, "127.0.0.1").String()
 			var s settings
 			s.Net.Publish = publish(t, host+":80")
 			cmd := w.command(t, s, w.bin, "client", "serve", at+":80")
@@ -441,7 +416,7 @@ func TestPublish(t *testing.T) {
 		})
 	}
 	t.Run("udp", func(t *testing.T) {
-		host := free("udp")
+		host := porttest.UDP(t).String()
 		var s settings
 		s.Net.Publish = publish(t, host+":5000/udp")
 		cmd := w.command(t, s, w.bin, "client", "udp-server", "0.0.0.0:5000")

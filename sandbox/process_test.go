@@ -150,7 +150,7 @@ func TestSpawnerKilled(t *testing.T) {
 		}
 		cmd.Process.Kill()
 		cmd.Wait()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for len(marked(mark)) > 0 {
 			if time.Now().After(deadline) {
 				t.Fatalf("left behind: %v", marked(mark))

@@ -86,10 +86,10 @@ func (p *terminal) send(s string) {
 	}
 }
 
-// expect waits for text after what was expected before.
+// expect waits for text after what was expected before; a minute is never.
 func (p *terminal) expect(s string) {
 	p.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		p.mu.Lock()
 		text := p.text.String()

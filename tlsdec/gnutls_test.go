@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"clipper/bus"
+	"clipper/bus/porttest"
 )
 
 // reauth makes gnutls-serv ask for the client's certificate.
@@ -33,7 +34,7 @@ func startGnuTLS(t testing.TB, args ...string) (addr string) {
 		}
 	}
 	rsa, _ := pemFiles(t)
-	addr = freeAddr(t)
+	addr = porttest.TCP(t, "127.0.0.1").String()
 	_, port, _ := net.SplitHostPort(addr)
 	start(t, addr, "gnutls-serv", append([]string{"--echo", "--quiet", "--port", port, "--x509certfile", rsa, "--x509keyfile", rsa}, args...)...)
 	return addr

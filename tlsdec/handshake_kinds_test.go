@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"clipper/bus"
+	"clipper/bus/porttest"
 )
 
 // renamed gives the records of a trace another connection.
@@ -171,7 +172,7 @@ func TestOpenSSLResumption(t *testing.T) {
 func TestOpenSSLEarlyData(t *testing.T) {
 	needOpenSSL(t)
 	rsa, _ := pemFiles(t)
-	addr := freeAddr(t)
+	addr := porttest.TCP(t, "127.0.0.1").String()
 	cmd := exec.Command("openssl", "s_server", "-accept", addr, "-quiet", "-cert", rsa, "-early_data", "-no_anti_replay", "-tls1_3")
 	stdin, _ := cmd.StdinPipe()
 	stdout, _ := cmd.StdoutPipe()
@@ -179,7 +180,7 @@ func TestOpenSSLEarlyData(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { stdin.Close(); cmd.Process.Kill(); cmd.Wait() }()
-	awaitListener(t, addr)
+	porttest.Await(t, addr)
 	received := bufio.NewReader(stdout)
 	dir := t.TempDir()
 	early := filepath.Join(dir, "early")

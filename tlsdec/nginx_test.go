@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"clipper/bus"
+	"clipper/bus/porttest"
 )
 
 // TestNginx: curl asks nginx for a file, in each version, twice over the same session.
@@ -29,7 +30,7 @@ func TestNginx(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := text(300_000, 3)
-	addr := freeAddr(t)
+	addr := porttest.TCP(t, "127.0.0.1").String()
 	config := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr;
 events {}
 http {

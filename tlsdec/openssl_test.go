@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -16,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"clipper/bus/porttest"
 )
 
 // opensslServer is a running `openssl s_server -rev`, which answers each line reversed.
@@ -69,20 +70,6 @@ func dsaFile(t testing.TB) string {
 	return path
 }
 
-// freeAddr is a loopback address that nobody listens on.
-func freeAddr(t testing.TB) string {
-	// Of the kernel's own choice it could be a client's before the server has it.
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000)))
-		if err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
-}
-
 // start runs a server program until the test ends and waits for its port.
 func start(t testing.TB, addr string, name string, args ...string) {
 	t.Helper()
@@ -99,26 +86,14 @@ func start(t testing.TB, addr string, name string, args ...string) {
 		}
 	})
 	t.Cleanup(func() { stdin.Close(); cmd.Process.Kill(); cmd.Wait() })
-	awaitListener(t, addr)
-}
-
-func awaitListener(t testing.TB, addr string) {
-	t.Helper()
-	for range 6000 {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("nobody listens on %s", addr)
+	porttest.Await(t, addr)
 }
 
 func startOpenSSL(t testing.TB, args ...string) opensslServer {
 	t.Helper()
 	needOpenSSL(t)
 	rsa, ecdsa := pemFiles(t)
-	addr := freeAddr(t)
+	addr := porttest.TCP(t, "127.0.0.1").String()
 	start(t, addr, "openssl", append([]string{"s_server", "-accept", addr, "-rev", "-cert", rsa, "-dcert", ecdsa, "-cipher", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"}, args...)...)
 	return opensslServer{addr}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"clipper/bus"
+	"clipper/bus/porttest"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -360,7 +361,7 @@ func TestPublisherConnectionCut(t *testing.T) {
 // The server goes away and comes back, for the publisher and for the reader.
 func TestServerRestart(t *testing.T) {
 	cfg := startServer(t).cfg // of another server, for a server without guards, which this test replaces
-	cfg.StoreDir = t.TempDir()
+	cfg.StoreDir, cfg.Port = t.TempDir(), int(porttest.TCP(t, "127.0.0.1").Port())
 	users, err := newUsers()
 	if err != nil {
 		t.Fatal(err)
@@ -381,10 +382,8 @@ func TestServerRestart(t *testing.T) {
 		defer close(restarted)
 		for range 2 {
 			time.Sleep(100 * time.Millisecond)
-			port := s.nats.Addr().(*net.TCPAddr).Port
 			s.nats.Shutdown()
 			s.nats.WaitForShutdown()
-			s.cfg.Port = port
 			if err := s.start(); err != nil {
 				t.Error(err)
 				return
@@ -447,7 +446,7 @@ func TestBackpressure(t *testing.T) {
 
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited for %s", what)
 		}

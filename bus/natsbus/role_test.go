@@ -100,7 +100,7 @@ func TestRunRole(t *testing.T) {
 					t.Errorf("%s", m.Data)
 				}
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("no health")
 		}
 	}
