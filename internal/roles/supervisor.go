@@ -36,7 +36,7 @@ type Spec struct {
 	Access  string     // path of the file that says how to reach the bus, for EnvAccess
 	Options any        // becomes EnvOptions
 	Files   []*os.File // become descriptors 3, 4, …; the supervisor's until the role is stopped
-	Final   bool       // ends by itself with status 0 when its work is done
+	Final   bool       // ends by itself with status 0 when its work is done, once Ending was called
 	Ended   func()     // called each time that its process has ended; nil: nobody asks
 	Orphan  bool       // finds out by itself that this process was killed; others are killed with it
 }
@@ -54,16 +54,18 @@ type Supervisor struct {
 	LogDir string                       // each role's standard error goes to LogDir/NAME.log
 	GaveUp func(role string, err error) // a role kept dying and will not be started again
 
-	mu    sync.Mutex
-	roles map[string]*role
-	forks chan func()
-	once  sync.Once
+	mu     sync.Mutex
+	roles  map[string]*role
+	ending bool
+	forks  chan func()
+	once   sync.Once
 }
 
 type role struct {
 	spec     Spec
 	cmd      *exec.Cmd
 	stopping bool // told to end
+	early    bool // ended before Ending as if its work were done: no program of ours does
 	overdue  bool // killed because it did not
 	restart  bool // killed on purpose: start again at once, not counted
 	deaths   []time.Time
@@ -177,12 +179,13 @@ func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case r.stopping && (r.overdue || !interrupted(r, cmd)), r.spec.Final && err == nil:
+	case r.stopping && (r.overdue || !interrupted(r, cmd)), r.spec.Final && err == nil && s.ending && !r.early:
 		close(r.done)
 		return
 	case r.restart:
 		r.restart = false
 	default:
+		r.early = r.early || r.spec.Final && err == nil
 		now := time.Now()
 		r.deaths = append(r.deaths, now)
 		for now.Sub(r.deaths[0]) > deathWindow {
@@ -190,9 +193,9 @@ func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 		}
 		if len(r.deaths) > maxDeaths {
 			if err == nil {
-				err = errors.New("it ended by itself")
+				err = errors.New("it ended before its work was done")
 			}
-			r.err = fmt.Errorf("%s: %w%s", r.spec.Name, err, s.LastWords(r.spec.Name))
+			r.err = fmt.Errorf("%s: %w, %d times in a row%s", r.title(), err, len(r.deaths), s.LastWords(r.spec.Name))
 			close(r.done)
 			if s.GaveUp != nil {
 				go s.GaveUp(r.spec.Name, r.err)
@@ -205,6 +208,21 @@ func (s *Supervisor) watch(r *role, cmd *exec.Cmd) {
 			go s.GaveUp(r.spec.Name, err)
 		}
 	}
+}
+
+// title names the role, and the program if that is not Clipper's own.
+func (r *role) title() string {
+	if r.spec.Path == "" {
+		return r.spec.Name
+	}
+	return r.spec.Name + " (" + r.spec.Path + ")"
+}
+
+// Ending says that the work of roles that are Final may be done from now on.
+func (s *Supervisor) Ending() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = true
 }
 
 // interrupted reports whether a process that had been told to end died before it
@@ -308,7 +326,7 @@ func (s *Supervisor) Restart(name, path string) error {
 	}
 	select {
 	case <-r.done: // it had been given up, or was done
-		r.done, r.err, r.deaths = make(chan struct{}), nil, nil
+		r.done, r.err, r.deaths, r.early = make(chan struct{}), nil, nil, false
 		return s.launchOrEnd(r)
 	default:
 	}

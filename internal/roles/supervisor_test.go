@@ -75,12 +75,28 @@ func TestRoleThatKeepsDyingIsGivenUpWithItsLastWords(t *testing.T) {
 
 func TestFinalRoleMayEnd(t *testing.T) {
 	s := supervisor(t)
+	s.Ending()
 	if err := s.Start(Spec{Name: "r", Path: script(t, "exit 0"), Final: true}); err != nil {
 		t.Fatal(err)
 	}
 	<-s.Done("r")
 	if err := s.Err("r"); err != nil {
 		t.Errorf("Err = %v", err)
+	}
+}
+
+// TestFinalRoleThatEndsEarly: one that has nothing more to do while the session runs
+// does not do its work.
+func TestFinalRoleThatEndsEarly(t *testing.T) {
+	s := supervisor(t)
+	said := make(chan error, 1)
+	s.GaveUp = func(_ string, err error) { said <- err }
+	program := script(t, "exit 0")
+	if err := s.Start(Spec{Name: "r", Path: program, Final: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-said; !strings.Contains(err.Error(), "ended before its work was done") || !strings.Contains(err.Error(), program) {
+		t.Errorf("the report was %q", err)
 	}
 }
 
@@ -98,6 +114,7 @@ func TestStopKillsAfterTheLimit(t *testing.T) {
 
 func TestOptionsAndFilesReachTheRole(t *testing.T) {
 	s := supervisor(t)
+	s.Ending()
 	out := filepath.Join(t.TempDir(), "out")
 	r, w, _ := os.Pipe()
 	w.WriteString("hello\n")
@@ -131,6 +148,7 @@ func TestSwapRunsAnotherProgram(t *testing.T) {
 
 func TestWordsGoToStderrWhenAsked(t *testing.T) {
 	s := supervisor(t)
+	s.Ending()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -490,6 +491,7 @@ func (r *run) drain(out *outputs) {
 		} else {
 			stop("netd") // before the capture, which then has all that it will ever see
 		}
+		r.roles.Ending()
 		stop("capture")
 		go r.sandbox.Unplug() // meanwhile; close waits for it
 	})
@@ -504,7 +506,7 @@ func (r *run) drain(out *outputs) {
 		case <-time.After(drainLimit):
 			now := out.progress.Load()
 			if now == last {
-				r.fail(fmt.Errorf("the decoders made no progress for %v; the outputs may lack the last requests", drainLimit))
+				r.fail(fmt.Errorf("the decoders made no progress for %v (%s); the outputs may lack the last requests", drainLimit, r.running()))
 				return
 			}
 			last = now
@@ -512,8 +514,21 @@ func (r *run) drain(out *outputs) {
 	}
 }
 
+// running names the roles that have not ended.
+func (r *run) running() string {
+	var names []string
+	for _, s := range r.roles.States() {
+		if s.PID != 0 {
+			names = append(names, s.Name)
+		}
+	}
+	slices.Sort(names)
+	return "still running: " + strings.Join(names, ", ")
+}
+
 // stopCapture lets the app go on without being recorded.
 func (r *run) stopCapture() {
+	r.roles.Ending()
 	if r.page != nil {
 		capture.Abandon(r.page)
 	}
