@@ -99,7 +99,8 @@ The facts of an exchange:
 		fmt.Fprintf(&b, "  %-10s  %-9s  %s\n", n.Name, n.Type, n.Doc)
 	}
 	b.WriteString(`
-A connection that cannot be read has a verdict, and neither method nor status.
+To look into a body, --filter and --expect wait until it has come. A connection
+that cannot be read has a verdict, and neither method nor status.
 
 --expect takes two kinds of rules. One that uses the names above has to hold for
 each exchange. One about "exchanges" or "verdicts", the lists of all of them, is

@@ -58,6 +58,7 @@ func TestContradictions(t *testing.T) {
 		{"help nobody", "no help on \"nobody\""},
 		{"kyes -- true", "do you mean keys?"},
 		{"completion tcsh", "no completions for \"tcsh\""},
+		{"tap tcp --filter request.body==''", "filter by it in http"},
 		{"demo now", "no argument"},
 		{"up --expect status==200 --junit none/j.xml -- true", "the directory none does not exist"},
 	} {

@@ -15,6 +15,7 @@ import (
 
 	"clipper/bus"
 	"clipper/bus/natsbus"
+	"clipper/internal/filter"
 	"clipper/internal/term"
 	"clipper/internal/up"
 
@@ -114,7 +115,13 @@ func (o *tapFlags) check(l bus.Layer) error {
 	case o.text && o.dump:
 		return usageError{errors.New("--text or --hex: only one of them")}
 	}
-	return o.choice.compile("")
+	if err := o.choice.compile(""); err != nil {
+		return err
+	}
+	if stream && o.choice.filter.Uses(filter.Body) {
+		return usageError{fmt.Errorf("--filter: a connection of the layer %s has no %s: filter by it in http", l, filter.Body)}
+	}
+	return nil
 }
 
 // run prints the layer until it ends.

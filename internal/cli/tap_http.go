@@ -9,6 +9,7 @@ import (
 
 	"clipper/bus"
 	"clipper/bus/natsbus"
+	"clipper/internal/filter"
 	"clipper/internal/sink"
 	"clipper/internal/term"
 )
@@ -37,13 +38,21 @@ func followInto(ctx context.Context, b *natsbus.Bus, f func(*bus.Record) error, 
 	return context.Cause(ctx)
 }
 
+// layers are those that the lines, and the decision who passes, are made of.
+func (ch *choice) layers() []bus.Layer {
+	if ch.filter.Uses(filter.Body) {
+		return []bus.Layer{bus.HTTP, bus.Body, bus.Proc}
+	}
+	return []bus.Layer{bus.HTTP, bus.Proc}
+}
+
 // tapLines prints the request lines of a session.
 func tapLines(ctx context.Context, b *natsbus.Bus, ch choice) error {
-	s, err := sink.New(sink.Options{Live: true, Terminal: term.New(os.Stdout, false), Filter: ch.filter, Redact: ch.redact})
+	s, err := sink.New(sink.Options{Live: true, Dir: os.TempDir(), Terminal: term.New(os.Stdout, false), Filter: ch.filter, Redact: ch.redact})
 	if err != nil {
 		return err
 	}
-	err = followInto(ctx, b, s.Process, bus.HTTP, bus.Proc)
+	err = followInto(ctx, b, s.Process, ch.layers()...)
 	if e := s.Close(); err == nil {
 		err = e
 	}
@@ -79,7 +88,7 @@ func tapChosenEvents(ctx context.Context, b *natsbus.Bus, ch choice, out io.Writ
 		}
 		delete(held, k)
 	}
-	s, err := sink.New(sink.Options{Live: true, Filter: ch.filter, Decided: decided})
+	s, err := sink.New(sink.Options{Live: true, Dir: os.TempDir(), Filter: ch.filter, Decided: decided})
 	if err != nil {
 		return err
 	}
@@ -93,7 +102,7 @@ func tapChosenEvents(ctx context.Context, b *natsbus.Bus, ch choice, out io.Writ
 			mu.Unlock()
 		}
 		return s.Process(r)
-	}, bus.HTTP, bus.Proc)
+	}, ch.layers()...)
 	if e := s.Close(); err == nil {
 		err = e
 	}

@@ -19,6 +19,9 @@ import (
 // together can look at; with more it cannot be decided, which breaks it.
 const MaxKept = 200_000
 
+// MaxBodies is how many bytes of bodies rules about all exchanges can look at.
+const MaxBodies = 64 << 20
+
 // maxExamples is how many of the exchanges that break a rule are listed.
 const maxExamples = 10
 
@@ -31,6 +34,8 @@ type Expectations struct {
 	index     map[bus.ConnID]int // of verdicts
 	seen      int
 	tooMany   bool
+	bodies    int // bytes of those that are kept
+	tooLarge  bool
 }
 
 // Result is a rule and what became of it.
@@ -62,9 +67,8 @@ func (e *Expectations) Uses(names ...string) bool {
 
 // Exchange takes a finished exchange and what the report may show of it. It keeps
 // its heads, not its messages.
-func (e *Expectations) Exchange(x, shown *exchange.Exchange) {
+func (e *Expectations) Exchange(row filter.Row, shown *exchange.Exchange) {
 	e.seen++
-	row := filter.OfExchange(x)
 	for _, r := range e.results {
 		if r.Rule.About() {
 			continue
@@ -73,9 +77,13 @@ func (e *Expectations) Exchange(x, shown *exchange.Exchange) {
 			r.broke(describe(shown), err)
 		}
 	}
-	light := *x
+	light := *row.Exchange
 	light.Messages, light.Information = nil, nil
-	e.keep(&e.exchanges, filter.OfExchange(&light))
+	row.Exchange = &light
+	if e.bodies += len(row.Bodies[0]) + len(row.Bodies[1]); e.bodies > MaxBodies {
+		e.tooLarge, row.Bodies = e.together, [2]string{}
+	}
+	e.keep(&e.exchanges, row)
 }
 
 // Verdict takes a connection that cannot be read; a later one of the same
@@ -122,6 +130,8 @@ func (e *Expectations) Finish() bool {
 			switch ok, err := r.Rule.HoldsForAll(e.exchanges, e.verdicts); {
 			case e.tooMany:
 				r.broke("", fmt.Errorf("more than %d exchanges or verdicts: too many to look at together", MaxKept))
+			case e.tooLarge && r.Rule.Uses(filter.Body):
+				r.broke("", fmt.Errorf("the bodies have more than %d MiB: too much to look at together", MaxBodies>>20))
 			case err != nil || !ok:
 				r.broke("", err)
 			}

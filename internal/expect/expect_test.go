@@ -8,6 +8,7 @@ import (
 
 	"clipper/bus"
 	"clipper/httpdec/exchange"
+	"clipper/internal/filter"
 )
 
 func get(path string, status int) *exchange.Exchange {
@@ -23,7 +24,7 @@ func judge(t *testing.T, rules []string, all ...*exchange.Exchange) (*Expectatio
 		t.Fatal(err)
 	}
 	for _, x := range all {
-		e.Exchange(x, x)
+		e.Exchange(filter.OfExchange(x), x)
 	}
 	v := &exchange.Verdict{Conn: 1, Verdict: bus.Verdict{Code: bus.VerdictNoSecret}}
 	e.Verdict(v)
@@ -61,6 +62,26 @@ func TestReport(t *testing.T) {
 		"            and 2 more\n"
 	if held || report != want {
 		t.Errorf("%v\n%s\nwant\n%s", held, report, want)
+	}
+}
+
+// TestBodiesAreBounded: a rule over more bodies than are kept is broken, and says so;
+// others are not concerned.
+func TestBodiesAreBounded(t *testing.T) {
+	e, err := New([]string{`exchanges.all(e, e.response.body != "")`, `size(exchanges) > 1000`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := filter.OfExchange(get("", 200))
+	row.Bodies[1] = strings.Repeat("a", filter.MaxBody)
+	for range MaxBodies/filter.MaxBody + 1 {
+		e.Exchange(row, row.Exchange)
+	}
+	held := e.Finish()
+	var b strings.Builder
+	e.Report(&b)
+	if held || !strings.Contains(b.String(), "the bodies have more than 64 MiB") || !strings.Contains(b.String(), "holds   size") {
+		t.Errorf("%v\n%s", held, b.String())
 	}
 }
 

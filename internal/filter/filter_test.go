@@ -53,6 +53,28 @@ func TestNamesOfAnExchange(t *testing.T) {
 	}
 }
 
+func TestBodies(t *testing.T) {
+	r := row()
+	r.Bodies = [2]string{"name=clipper", `{"error": "none"}`}
+	f, err := Compile("--filter", `request.body == "name=clipper" && response.body.matches("\"error\": *\"none\"")`)
+	if err != nil || !f.Uses(Body) {
+		t.Fatalf("%v, it uses a body: %v", err, f.Uses(Body))
+	}
+	if ok, err := f.Match(r); !ok || err != nil {
+		t.Errorf("Match = %v, %v", ok, err)
+	}
+	for name, expr := range map[string]string{"a large body is looked through": `!response.body.contains("b") && !response.body.matches("(a|b)*c")`} {
+		r.Bodies[1] = strings.Repeat("a", MaxBody)
+		f, err := Compile("--filter", expr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := f.Match(r); !ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
+}
+
 func TestConnectionWithoutAnExchange(t *testing.T) {
 	for _, expr := range []string{`verdict == "no-secret"`, `host == "192.0.2.9"`, `failed && status == 0 && method == "" && url == "" && path == ""`, `request.headers["a"] == "" && mime == ""`} {
 		f, err := Compile("--filter", expr)

@@ -27,15 +27,23 @@ type Name struct {
 type Row struct {
 	Exchange *exchange.Exchange // never nil
 	Verdict  bus.VerdictCode    // "" for an exchange
+	Bodies   [2]string          // of the request and the response, for expressions that use Body: up to MaxBody bytes of each
 }
+
+// Body is the name of a message's body. Only for expressions that use it, a Row
+// needs Bodies.
+const Body = "body"
+
+// MaxBody is how much of a body an expression sees, in bytes.
+const MaxBody = 64 << 10
 
 // OfExchange is the row of an exchange.
 func OfExchange(x *exchange.Exchange) Row { return Row{Exchange: x} }
 
 // OfVerdict is the row of a connection that cannot be read.
 func OfVerdict(v *exchange.Verdict) Row {
-	return Row{&exchange.Exchange{Conn: v.Conn, RequestTime: v.Time, Connection: v.Connection, Process: v.Process,
-		Failure: &bus.Failure{Reason: v.Verdict.Reason, Code: string(v.Verdict.Code)}, Failed: v.Time}, v.Verdict.Code}
+	return Row{Exchange: &exchange.Exchange{Conn: v.Conn, RequestTime: v.Time, Connection: v.Connection, Process: v.Process,
+		Failure: &bus.Failure{Reason: v.Verdict.Reason, Code: string(v.Verdict.Code)}, Failed: v.Time}, Verdict: v.Verdict.Code}
 }
 
 // OfConnection is the row of a connection, whatever is on it.
@@ -106,8 +114,8 @@ var rowNames = []Name{
 	{"client", "string", `the client's address: "10.0.2.100:40000"`, cel.StringType, func(r Row) any { return address(r.Exchange.Connection.Client) }},
 	{"server", "string", "the server's address", cel.StringType, func(r Row) any { return address(r.Exchange.Connection.Server) }},
 	{"connection", "string", "the connection's id, 16 hexadecimal digits", cel.StringType, func(r Row) any { return r.Exchange.Conn.String() }},
-	{"request", "message", `request.headers["accept"], request.size`, messageTypes[0], func(r Row) any { return message{r, bus.ClientToServer} }},
-	{"response", "message", `response.headers["content-type"], response.size`, messageTypes[1], func(r Row) any { return message{r, bus.ServerToClient} }},
+	{"request", "message", `request.headers["accept"], request.size, request.body (its first 64 KiB, decoded, as text)`, messageTypes[0], func(r Row) any { return message{r, bus.ClientToServer} }},
+	{"response", "message", `response.headers["content-type"], response.size, response.body: response.body.contains("error")`, messageTypes[1], func(r Row) any { return message{r, bus.ServerToClient} }},
 }
 
 var stringMap = cel.MapType(cel.StringType, cel.StringType)
@@ -119,6 +127,7 @@ func messageFields(dir bus.Dir) []Name {
 	return []Name{
 		{"headers", "map", `by name in any case; more than one of a name are joined with ", "; one that is not there is ""`, stringMap, func(r Row) any { return r.headers(dir) }},
 		{"size", "int", "bytes of the body on the wire", cel.IntType, func(r Row) any { return int64(r.Exchange.Wire[dir]) }},
+		{Body, "string", "its first 64 KiB, decoded, as text", cel.StringType, func(r Row) any { return r.Bodies[dir] }},
 	}
 }
 

@@ -2,7 +2,9 @@ package sink
 
 import (
 	"errors"
+	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"clipper/bus"
@@ -93,22 +95,20 @@ func (s *Sink) await(x *exchange.Exchange) {
 	if s.o.Redact != nil {
 		shown = s.o.Redact.Exchange(x)
 	}
-	if s.o.Expect != nil {
-		s.o.Expect.Exchange(x, shown)
-	}
 	l := line(shown)
-	pass := s.pass(filter.OfExchange(x))
-	s.totals.exchange(x, l, pass)
-	if s.o.Decided != nil {
-		s.o.Decided(x.Conn, x.Stream, pass)
-	}
-	if pass && s.o.Terminal != nil {
-		s.o.Terminal.Exchange(l)
+	var pass bool
+	if !s.readsBodies {
+		pass = s.judge(filter.OfExchange(x), shown, l)
 	}
 	if s.bodies == nil {
 		return
 	}
 	s.bodies.Await(x.Conn, x.Stream, x.Decoded, func() {
+		if s.readsBodies {
+			row := filter.OfExchange(x)
+			row.Bodies = [2]string{s.text(x, bus.ClientToServer), s.text(x, bus.ServerToClient)}
+			pass = s.judge(row, shown, l)
+		}
 		if pass && s.har != nil {
 			s.endHAR(s.har.Exchange(shown))
 		}
@@ -171,6 +171,35 @@ func (s *Sink) writeVerdict(v *exchange.Verdict) {
 	if pass && s.o.Terminal != nil {
 		s.sayVerdict(v)
 	}
+}
+
+// judge tells whoever wants to know of an exchange, but the files, and reports
+// whether it passes.
+func (s *Sink) judge(row filter.Row, shown *exchange.Exchange, l term.Line) bool {
+	x := row.Exchange
+	if s.o.Expect != nil {
+		s.o.Expect.Exchange(row, shown)
+	}
+	pass := s.pass(row)
+	s.totals.exchange(x, l, pass)
+	if s.o.Decided != nil {
+		s.o.Decided(x.Conn, x.Stream, pass)
+	}
+	if pass && s.o.Terminal != nil {
+		s.o.Terminal.Exchange(l)
+	}
+	return pass
+}
+
+// text is the beginning of a body, for expressions. What cannot be read is not there.
+func (s *Sink) text(x *exchange.Exchange, dir bus.Dir) string {
+	body, _, err := s.bodies.Body(x.Conn, x.Stream, dir)
+	if err != nil {
+		return ""
+	}
+	defer body.Close()
+	b, _ := io.ReadAll(io.LimitReader(body, filter.MaxBody))
+	return strings.ToValidUTF8(string(b), "\uFFFD")
 }
 
 // endHAR adds nothing to the HAR any more, if it cannot be written.

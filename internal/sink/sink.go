@@ -78,6 +78,7 @@ type Sink struct {
 	passed map[exchangeID]bool // with Live: exchanges that were passed on, so that each is once
 	unfit  bool                // the filter could not be evaluated, which was said
 
+	readsBodies           bool // by the expressions
 	bodyless              bool // bodies cannot be stored any more
 	harFile, json, keylog *os.File
 	harPipe               *os.File // where the HAR goes in the end; nil: it is there
@@ -133,7 +134,8 @@ func New(o Options) (*Sink, error) {
 }
 
 func (s *Sink) open() (err error) {
-	if s.o.HAR != "" || s.o.JSON != "" || s.o.View != nil {
+	s.readsBodies = s.o.Filter.Uses(filter.Body) || s.o.Expect.Uses(filter.Body)
+	if s.o.HAR != "" || s.o.JSON != "" || s.o.View != nil || s.readsBodies {
 		if s.bodies, err = bodystore.New(s.o.Dir); err != nil {
 			return err
 		}

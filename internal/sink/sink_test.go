@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,6 +91,48 @@ func TestLateParts(t *testing.T) {
 				t.Errorf("the entry has %+v", e)
 			}
 		})
+	}
+}
+
+// TestExpressionsSeeBodies: they wait for them, with no file to make and none left over.
+func TestExpressionsSeeBodies(t *testing.T) {
+	f, err := filter.Compile("--filter", `response.body.contains("llo")`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := expect.New([]string{`response.body != "hullo"`, `exchanges.exists(e, e.response.body == "hello")`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var got []bus.ConnID
+	s, err := New(Options{Live: true, Dir: dir, Filter: f, Expect: e, Decided: func(conn bus.ConnID, _ uint64, pass bool) {
+		if pass {
+			got = append(got, conn)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range procs() {
+		s.Process(r)
+	}
+	for conn := range bus.ConnID(3) {
+		for _, r := range exchangeEvents(conn+1, 5) {
+			s.Process(r)
+		}
+	}
+	if len(got) > 0 {
+		t.Errorf("%v passed without their bodies", got)
+	}
+	for i, text := range []string{"other", "hello", "hallo"} {
+		s.Process(body(bus.ConnID(i+1), 0, text))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if held := e.Finish(); !held || !slices.Equal(got, []bus.ConnID{2, 3}) {
+		t.Errorf("%v passed, want 2 and 3; the rules hold: %v", got, held)
 	}
 }
 
