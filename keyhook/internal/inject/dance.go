@@ -2,11 +2,11 @@ package inject
 
 import (
 	"errors"
-	"fmt"
-	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
+	"clipper/keyhook/internal/payload"
 	"clipper/keyhook/internal/scan"
 	"clipper/keyhook/internal/seccomp"
 	"clipper/keyhook/internal/state"
@@ -26,6 +26,9 @@ type dance struct {
 	orphan bool // it is the call of an orphan instead
 
 	announcing chan struct{} // closed when the exec is reported; nil: not begun
+
+	loading atomic.Uint32 // a futex: see load
+	loaded  atomic.Uint64 // the notification that says so
 }
 
 // errGone: the task died, or its call was cancelled and will come again.
@@ -35,6 +38,10 @@ var errGone = errors.New("the task went away")
 func (d *dance) run() bool {
 	defer d.s.State.End(d.n.ID)
 	d.exec = !d.orphan && (d.n.Arch != seccomp.Native.Audit || uint32(d.n.NR) != seccomp.Native.Mmap)
+	defer d.s.hold(d.tid)()
+	if !seccomp.Valid(d.s.Listener, d.n.ID) {
+		return true // it was interrupted, and asks or has asked again
+	}
 	if err := seize(d.tid); err != nil {
 		// Already traced (gdb, strace), or not ours: leave it alone.
 		d.untraceable(err)
@@ -53,7 +60,7 @@ func (d *dance) run() bool {
 	if err != nil {
 		return !ws.Stopped()
 	}
-	d.s.dancing.Store(d.tid, true)
+	d.s.dancing.Store(d.tid, d)
 	if d.orphan {
 		err = d.hookOrphan()
 	} else {
@@ -70,6 +77,22 @@ func (d *dance) run() bool {
 		d.s.impossible(d.tid, d.res, failed(err))
 	}
 	return unix.PtraceDetach(d.tid) == nil
+}
+
+// hold waits until no other dance has the task: without WAIT_KILLABLE_RECV a
+// signal makes it ask again while the dance of its first question begins.
+func (s *Supervisor) hold(tid int) (release func()) {
+	mine := make(chan struct{})
+	for {
+		other, taken := s.held.LoadOrStore(tid, mine)
+		if !taken {
+			return func() {
+				s.held.Delete(tid)
+				close(mine)
+			}
+		}
+		<-other.(chan struct{})
+	}
 }
 
 func (d *dance) untraceable(err error) {
@@ -213,9 +236,9 @@ func (d *dance) hook() error {
 	if err != nil {
 		return err
 	}
-	mem, err := os.OpenFile(procPath(d.tid, "mem"), os.O_RDWR, 0)
+	mem, err := openMemory(d.tid)
 	if err != nil {
-		return fmt.Errorf("open its memory: %w", err)
+		return err
 	}
 	defer mem.Close()
 	maps, err := readMaps(d.tid)
@@ -223,7 +246,8 @@ func (d *dance) hook() error {
 		return err
 	}
 	t := &tracee{tid: d.tid, mem: mem, saved: regs, gate: regs.pc() - uint64(len(gateCode))}
-	slack := maps.slack(d.res, bias)
+	slack, done := d.gatePlace(t, maps, bias)
+	defer done()
 	if d.exec && slack == 0 {
 		t.gate = maps.find(mem, gateCode)
 	}
@@ -245,6 +269,31 @@ func (d *dance) hook() error {
 	d.announce()
 	d.s.placed(d.tid, d.res)
 	return nil
+}
+
+// gatePlace finds memory for a gate, with a payload.Load if there is room: in
+// the object itself, which nobody runs yet, else in another one that is mapped.
+// That is had by one dance at a time; done makes it what it was.
+func (d *dance) gatePlace(t *tracee, maps mappings, bias uint64) (at uint64, done func()) {
+	const whole = payload.GateSize + payload.LoadSize
+	if at = maps.slack(d.res.Loads, bias, whole); at != 0 {
+		t.load = d.load
+		return at, func() {}
+	}
+	if at = maps.slack(d.res.Loads, bias, payload.GateSize); at != 0 {
+		return at, func() {}
+	}
+	release := d.s.hold(-threadGroup(d.tid))
+	if at = maps.spare(t.mem, whole); at == 0 {
+		return 0, release
+	}
+	t.load = d.load
+	before := make([]byte, whole)
+	n, _ := t.mem.ReadAt(before, int64(at))
+	return at, func() {
+		t.write(at, before[:n])
+		release()
+	}
 }
 
 // beginAnnounce reports the exec beside the work on the stopped task.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -25,44 +26,28 @@ type patch struct {
 // install maps code, ring and state into the stopped task and patches it. It
 // returns the number of patches; after an error there is none.
 func (s *Supervisor) install(t *tracee, res *scan.Result, bias uint64, maps mappings) (int, error) {
-	// The code first: the other maps may take the gap.
-	near, err := maps.gap(res.Sites[0].Addr+bias, max(codeSize, pageSize), payload.Reach)
+	at, err := s.makeRoom(t, res, bias, maps)
 	if err != nil {
+		at.giveBack(t)
 		return 0, err
 	}
-	code, err := t.call(unix.SYS_MMAP, near, codeSize, unix.PROT_READ|unix.PROT_EXEC,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0)
-	if err != nil {
-		return 0, fmt.Errorf("map code: %w", err)
-	}
-	unmap := func(err error) (int, error) {
-		t.call(unix.SYS_MUNMAP, code, codeSize)
-		return 0, err
-	}
-	ringAt := maps.memfd(ring.Name, s.Ring.Inode)
-	if ringAt == 0 {
-		if ringAt, err = s.mapRing(t); err != nil {
-			return unmap(err)
-		}
-	}
-	b := &builder{res: res, bias: bias, code: payload.Code{Base: code}}
-	b.put(payload.ParamRing, ringAt)
+	b := &builder{res: res, bias: bias, code: payload.Code{Base: at.code}, stateAt: at.state}
+	b.put(payload.ParamRing, at.ring)
 	exe := readlink(procPath(t.tid, "exe"))
-	image := s.State.AddImage(state.Image{PID: threadGroup(t.tid), Executable: exe, Library: res.Library, Mechanism: res.Mechanism})
+	status, _ := readProc(t.tid, "status", maxStatus)
+	pid, ok := field(status, "Tgid")
+	if !ok {
+		pid = t.tid
+	}
+	image := s.State.AddImage(state.Image{PID: pid, Executable: exe, Library: res.Library, Mechanism: res.Mechanism})
 	flags := uint32(0)
-	if ownFilters(t.tid) == 0 {
+	if ownFilters(status) == 0 {
 		flags |= payload.FlagAskIDs
 	}
 	if res.Sites[0].Kind == scan.OpenSSL && res.API[scan.SSLGetCtx] == 0 {
 		flags |= payload.FlagNoChain
 	}
 	b.put(payload.ParamImage, uint64(flags)<<32|uint64(image))
-	if res.Stateful() {
-		if b.stateAt, err = t.call(unix.SYS_MMAP, 0, payload.StateSize, unix.PROT_READ|unix.PROT_WRITE,
-			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uint64(0), 0); err != nil {
-			return unmap(fmt.Errorf("map state: %w", err))
-		}
-	}
 	patches, err := b.build()
 	if err == nil && len(b.code.Bytes) > codeSize {
 		err = fmt.Errorf("%d bytes of code", len(b.code.Bytes))
@@ -71,24 +56,89 @@ func (s *Supervisor) install(t *tracee, res *scan.Result, bias uint64, maps mapp
 		err = t.write(b.stateAt, b.param[:])
 	}
 	if err == nil {
-		err = t.write(code, b.code.Bytes)
+		err = t.write(at.code, b.code.Bytes)
 	}
 	if err == nil {
 		err = t.apply(patches)
 	}
 	if err != nil {
-		if b.stateAt != 0 {
-			t.call(unix.SYS_MUNMAP, b.stateAt, payload.StateSize)
-		}
-		return unmap(err)
+		at.giveBack(t)
+		return 0, err
 	}
-	s.logf("%d: %d patches, code %#x (%d bytes), ring %#x, bias %#x", t.tid, len(patches), code, len(b.code.Bytes), ringAt, bias)
+	s.logf("%d: %d patches, code %#x (%d bytes), ring %#x, bias %#x", t.tid, len(patches), at.code, len(b.code.Bytes), at.ring, bias)
 	return len(patches), nil
 }
 
-func (s *Supervisor) mapRing(t *tracee) (uint64, error) {
+// room is the memory of a hook in the task, 0 where there is none.
+type room struct{ code, state, ring uint64 }
+
+// makeRoom maps it: at once if that can be done, else call by call.
+func (s *Supervisor) makeRoom(t *tracee, res *scan.Result, bias uint64, maps mappings) (r room, err error) {
+	l := payload.Load{CodeSize: codeSize, Ring: s.ringCookie()}
+	if res.Stateful() {
+		l.StateSize = payload.StateSize
+	}
+	codeRoom := max(codeSize, pageSize)
+	if l.Code, err = maps.gap(res.Sites[0].Addr+bias, codeRoom+max(l.StateSize, pageSize), payload.Reach); err != nil {
+		return r, err
+	}
+	l.State = l.Code + codeRoom
+	if r.ring = maps.memfd(ring.Name, s.Ring.Inode); r.ring == 0 {
+		l.RingSize = ring.Size
+	}
+	if t.load != nil {
+		at, err := t.load(t, l)
+		if err != nil {
+			return r, err
+		}
+		if int64(at) > 0 {
+			r.code = l.Code
+			if l.StateSize != 0 {
+				r.state = l.State
+			}
+			if r.ring == 0 {
+				r.ring = at
+			}
+			return r, nil
+		}
+	}
+	// The code first: the other maps may take the gap.
+	if r.code, err = t.call(unix.SYS_MMAP, l.Code, codeSize, unix.PROT_READ|unix.PROT_EXEC,
+		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_FIXED_NOREPLACE, ^uint64(0), 0); err != nil {
+		return r, fmt.Errorf("map code: %w", err)
+	}
+	if r.ring == 0 {
+		if r.ring, err = s.mapRing(t, l.Ring); err != nil {
+			return r, err
+		}
+	}
+	if l.StateSize != 0 {
+		if r.state, err = t.call(unix.SYS_MMAP, 0, l.StateSize, unix.PROT_READ|unix.PROT_WRITE,
+			unix.MAP_PRIVATE|unix.MAP_ANONYMOUS, ^uint64(0), 0); err != nil {
+			return r, fmt.Errorf("map state: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// giveBack unmaps what is the hook's alone: the ring may be another's too.
+func (r room) giveBack(t *tracee) {
+	if r.state != 0 {
+		t.call(unix.SYS_MUNMAP, r.state, payload.StateSize)
+	}
+	if r.code != 0 {
+		t.call(unix.SYS_MUNMAP, r.code, codeSize)
+	}
+}
+
+// ringCookie are the arguments of the system call that asks for the ring.
+func (s *Supervisor) ringCookie() [2]uint64 {
 	c1, c2 := s.State.Cookie()
-	fd, err := t.call(unix.SYS_EXECVEAT, c1, c2)
+	return [2]uint64{c1, c2}
+}
+
+func (s *Supervisor) mapRing(t *tracee, cookie [2]uint64) (uint64, error) {
+	fd, err := t.call(unix.SYS_EXECVEAT, cookie[0], cookie[1])
 	if err != nil {
 		return 0, fmt.Errorf("pass the key ring: %w", err)
 	}
@@ -103,14 +153,18 @@ func (s *Supervisor) mapRing(t *tracee) (uint64, error) {
 // ownFilters is how many seccomp filters the task has besides ours and those
 // that were there before (Linux 5.9; 0 where that cannot be told). With one of
 // its own, a system call that it does not expect may kill it.
-func ownFilters(tid int) int {
-	n, ok := statusField(tid, "Seccomp_filters")
+func ownFilters(status []byte) int {
+	n, ok := field(status, "Seccomp_filters")
 	if !ok {
 		return 0
 	}
-	mine, _ := statusField(unix.Getpid(), "Seccomp_filters")
-	return max(n-mine-1, 0)
+	return max(n-filtersBefore()-1, 0)
 }
+
+var filtersBefore = sync.OnceValue(func() int {
+	n, _ := statusField(unix.Getpid(), "Seccomp_filters")
+	return n
+})
 
 // apply makes the patches, all or none: first it checks that the text is what
 // was searched.

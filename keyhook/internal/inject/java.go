@@ -49,7 +49,7 @@ func eraseEnvironment(pid int, text string) (bool, error) {
 	if !ok {
 		return false, unix.ESRCH
 	}
-	mem, err := os.OpenFile(procPath(pid, "mem"), os.O_RDWR, 0)
+	mem, err := openMemory(pid)
 	if err != nil {
 		return false, err
 	}

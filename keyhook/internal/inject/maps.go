@@ -5,11 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 
-	"clipper/keyhook/internal/payload"
 	"clipper/keyhook/internal/scan"
 )
 
@@ -24,8 +22,10 @@ type mapping struct {
 
 type mappings []mapping
 
+const maxMaps = 64 << 20 // bytes of /proc/PID/maps
+
 func readMaps(tid int) (mappings, error) {
-	b, err := os.ReadFile(procPath(tid, "maps"))
+	b, err := readProc(tid, "maps", maxMaps)
 	if err != nil {
 		return nil, err
 	}
@@ -124,18 +124,44 @@ func (m mappings) gap(at, size, reach uint64) (uint64, error) {
 }
 
 // slack is the unused rest of the last page of the file's code, if it has room
-// for a gate: nothing refers to it, whatever bytes of the file stand there.
-func (m mappings) slack(res *scan.Result, bias uint64) uint64 {
-	for _, p := range res.Loads {
-		if !p.Exec || p.FileSize == 0 {
+// for size bytes: nothing refers to it, whatever bytes of the file stand there.
+func (m mappings) slack(loads []scan.Load, bias, size uint64) uint64 {
+	for _, p := range loads {
+		if !p.Exec || p.FileSize == 0 || p.MemSize > p.FileSize {
 			continue
 		}
 		at := (bias + p.Addr + p.FileSize + 15) &^ 15
-		if at%pageSize == 0 || pageSize-at%pageSize < payload.GateSize {
+		if at%pageSize == 0 || pageSize-at%pageSize < size {
 			continue
 		}
 		for _, x := range m {
-			if x.exec && at >= x.lo && at+payload.GateSize <= x.hi {
+			if x.exec && at >= x.lo && at+size <= x.hi {
+				return at
+			}
+		}
+	}
+	return 0
+}
+
+// spare is slack for size bytes in any object that is mapped: the vDSO, or a
+// file. Other threads may want it too: one that holds a gate is left out.
+func (m mappings) spare(mem io.ReaderAt, size uint64) uint64 {
+	head := make([]byte, pageSize)
+	for _, vdso := range []bool{true, false} {
+		for _, x := range m {
+			if vdso != (x.name == "[vdso]") || !vdso && (x.offset != 0 || x.inode == 0) {
+				continue
+			}
+			n, _ := mem.ReadAt(head, int64(x.lo))
+			loads := scan.Loads(head[:n])
+			if len(loads) == 0 || loads[0].Off >= pageSize {
+				continue
+			}
+			at := m.slack(loads, x.lo-loads[0].Addr&^(pageSize-1), size)
+			if at == 0 {
+				continue
+			}
+			if n, _ := mem.ReadAt(head, int64(at)); !bytes.HasPrefix(head[:n], gateCode) {
 				return at
 			}
 		}
@@ -165,7 +191,7 @@ func programBias(tid int, res *scan.Result) (uint64, error) {
 	if !res.Relocated {
 		return 0, nil
 	}
-	b, err := os.ReadFile(procPath(tid, "auxv"))
+	b, err := readProc(tid, "auxv", pageSize)
 	if err != nil {
 		return 0, err
 	}

@@ -1,6 +1,9 @@
 package inject
 
 import (
+	"debug/elf"
+	"encoding/binary"
+	"io"
 	"testing"
 
 	"clipper/keyhook/internal/scan"
@@ -33,18 +36,77 @@ func TestMaps(t *testing.T) {
 	if err != nil || bias != 0x7ffff7eff000 {
 		t.Errorf("bias %#x, %v", bias, err)
 	}
-	if a := m.slack(res, bias); a != 0x7ffff7f7fc10 {
+	if a := m.slack(res.Loads, bias, 256); a != 0x7ffff7f7fc10 {
 		t.Errorf("slack at %#x", a)
 	}
-	res.Loads[0].FileSize = 0x5ff00
-	if a := m.slack(res, bias); a != 0 {
+	if a := m.slack(res.Loads, bias, 0x3f1); a != 0 {
 		t.Errorf("slack at %#x where there is not enough", a)
+	}
+	res.Loads[0].FileSize = 0x5ff00
+	if a := m.slack(res.Loads, bias, 256); a != 0 {
+		t.Errorf("slack at %#x where there is not enough", a)
+	}
+	res.Loads[0].FileSize, res.Loads[0].MemSize = 0x5fc00, 0x5fd00
+	if a := m.slack(res.Loads, bias, 256); a != 0 {
+		t.Errorf("slack at %#x, which the program uses", a)
 	}
 	if _, err := mapBias(0x7ffff7f20000, 0x1000, 0x20000, res); err == nil {
 		t.Error("a part of the segment")
 	}
 	if _, err := mapBias(0x7ffff7f20000, 0x60000, 0x1000, res); err == nil {
 		t.Error("another offset")
+	}
+}
+
+// image stands in for another process's memory.
+type image map[uint64][]byte
+
+func (m image) ReadAt(b []byte, at int64) (int, error) {
+	for base, data := range m {
+		if a := uint64(at); a >= base && a < base+uint64(len(data)) {
+			return copy(b, data[a-base:]), nil
+		}
+	}
+	return 0, io.EOF
+}
+
+// elfHead is an ELF file with one executable segment from its start.
+func elfHead(size int) []byte {
+	b := make([]byte, pageSize)
+	copy(b, "\x7fELF\x02\x01\x01")
+	le := binary.LittleEndian
+	le.PutUint64(b[32:], 64) // program headers
+	le.PutUint16(b[54:], 56)
+	le.PutUint16(b[56:], 1)
+	le.PutUint32(b[64:], uint32(elf.PT_LOAD))
+	le.PutUint32(b[68:], uint32(elf.PF_X|elf.PF_R))
+	le.PutUint64(b[64+32:], uint64(size))
+	le.PutUint64(b[64+40:], uint64(size))
+	return b
+}
+
+func TestSpare(t *testing.T) {
+	const lib, vdso = 0x7f0000000000, 0x7ffff7fc1000
+	end := pageSize
+	m := mappings{{lo: lib, hi: lib + end, exec: true, inode: 7, name: "/lib/libc.so.6"}, {lo: vdso, hi: vdso + end, exec: true, name: "[vdso]"}}
+	mem := image{lib: elfHead(0x800), vdso: elfHead(0x400)}
+	if a := m.spare(mem, 512); a != vdso+0x400 {
+		t.Errorf("%#x, want that of the vDSO", a)
+	}
+	copy(mem[vdso][0x400:], gateCode) // in use
+	if a := m.spare(mem, 512); a != lib+0x800 {
+		t.Errorf("%#x, want that of the library", a)
+	}
+	if a := m.spare(mem, end-0x800+1); a != 0 {
+		t.Errorf("%#x where there is not enough", a)
+	}
+	m[0].exec = false
+	if a := m.spare(mem, 512); a != 0 {
+		t.Errorf("%#x, which is not executable", a)
+	}
+	mem[lib] = []byte("no ELF file")
+	if a := m.spare(mem, 512); a != 0 {
+		t.Errorf("%#x in what is no ELF file", a)
 	}
 }
 

@@ -3,6 +3,8 @@ package inject
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -10,6 +12,41 @@ import (
 
 // pageSize is the machine's: 4, 16 or 64 KiB.
 var pageSize = uint64(os.Getpagesize())
+
+// memory is that of another process, to be written to even where it cannot do
+// so itself. As in readProc, no os.File.
+type memory int
+
+func openMemory(pid int) (memory, error) {
+	fd, err := unix.Open(procPath(pid, "mem"), unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open its memory: %w", err)
+	}
+	return memory(fd), nil
+}
+
+func (m memory) Close() error { return unix.Close(int(m)) }
+
+// ReadAt implements io.ReaderAt.
+func (m memory) ReadAt(b []byte, at int64) (int, error) { return m.whole(unix.Pread, b, at) }
+
+// WriteAt implements io.WriterAt.
+func (m memory) WriteAt(b []byte, at int64) (int, error) { return m.whole(unix.Pwrite, b, at) }
+
+func (m memory) whole(move func(int, []byte, int64) (int, error), b []byte, at int64) (n int, err error) {
+	for n < len(b) {
+		k, err := move(int(m), b[n:], at+int64(n))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return n, err
+		case k == 0:
+			return n, io.ErrUnexpectedEOF
+		}
+		n += max(k, 0)
+	}
+	return n, nil
+}
 
 // readString reads a NUL-terminated path from another process.
 func readString(pid int, addr uint64) (string, bool) {

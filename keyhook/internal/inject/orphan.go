@@ -2,7 +2,6 @@ package inject
 
 import (
 	"bytes"
-	"os"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +32,7 @@ func (d *dance) hookOrphan() error {
 	if err := regs.get(d.tid); err != nil {
 		return errGone
 	}
-	mem, err := os.OpenFile(procPath(d.tid, "mem"), os.O_RDWR, 0)
+	mem, err := openMemory(d.tid)
 	if err != nil {
 		return err
 	}
@@ -89,7 +88,7 @@ func (d *dance) mapped(x mapping) *scan.Result {
 }
 
 // untouched reports whether the text of a site is still the file's.
-func untouched(mem *os.File, x *scan.Site, bias uint64) bool {
+func untouched(mem memory, x *scan.Site, bias uint64) bool {
 	want := x.Text[:min(len(x.Text), 16)]
 	now := make([]byte, len(want))
 	_, err := mem.ReadAt(now, int64(x.Addr+bias))

@@ -9,6 +9,8 @@ import (
 const (
 	ptraceGetSigmask = 0x420a
 	ptraceSetSigmask = 0x420b
+
+	saNoCldStop = 1 // SA_NOCLDSTOP
 )
 
 // seize attaches without stopping. No EXITKILL: if this process is killed the
@@ -20,6 +22,22 @@ func seize(tid int) error {
 		return e
 	}
 	return nil
+}
+
+// quietStops keeps the kernel from sending SIGCHLD for each stop of a tracee:
+// every one would interrupt a thread of this process, and wait4 does without.
+// The ends of children still send it.
+func quietStops() {
+	var a struct { // struct sigaction of the kernel
+		handler uintptr
+		flags   uint64
+		rest    [2]uint64
+	}
+	const maskSize = 8
+	if _, _, e := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), 0, uintptr(unsafe.Pointer(&a)), maskSize, 0, 0); e == 0 {
+		a.flags |= saNoCldStop
+		unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&a)), 0, maskSize, 0, 0)
+	}
 }
 
 // wait returns the next stop of this thread's only tracee. Its number changes

@@ -32,6 +32,9 @@ func (r *registers) prepare(gate, nr uint64, args []uint64) {
 	}
 }
 
+// loadResult is what a payload.Load came to.
+func (r *registers) loadResult() uint64 { return r.R9 }
+
 // gateCode is the system call instruction.
 var gateCode = []byte{0x0f, 0x05}
 

@@ -39,6 +39,9 @@ func (r *registers) prepare(gate, nr uint64, args []uint64) {
 	}
 }
 
+// loadResult is what a payload.Load came to: there is none.
+func (r *registers) loadResult() uint64 { return 0 }
+
 // gateCode is the system call instruction: svc #0.
 var gateCode = []byte{0x01, 0x00, 0x00, 0xd4}
 

@@ -27,6 +27,7 @@ const (
 	maxStalled  = 32               // receivers stuck so; then nothing is looked at any more
 	settleLimit = 3 * time.Second  // of the dances under way at the end
 	searchLimit = 10 * time.Second // of one search of a file, while the app waits
+	processors  = 8                // at least, of the scheduler: a thread that waits in the kernel for a stop keeps one for a while
 )
 
 // Supervisor serves one listener.
@@ -46,7 +47,8 @@ type Supervisor struct {
 	cache   *cache
 	tracker *tracker
 	again   sync.Map // tids that will be notified a second time (slowEntry)
-	dancing sync.Map // tids in a dance, which may ask for the ring
+	dancing sync.Map // *dance by tid: who may ask for the ring
+	held    sync.Map // chan struct{} by tid: closed when its dance is over
 	slots   chan struct{}
 	off     atomic.Bool // only CONTINUE
 
@@ -67,6 +69,8 @@ func (s *Supervisor) logf(format string, args ...any) {
 // Serve answers notifications until the last task under the filter is gone or
 // stop is closed. It first lets go what a killed predecessor had taken.
 func (s *Supervisor) Serve(stop <-chan struct{}) {
+	quietStops()
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), processors))
 	s.cache = newCache()
 	s.slots = make(chan struct{}, maxDances)
 	s.tracker = newTracker(s)
@@ -234,7 +238,7 @@ func (s *Supervisor) look(n seccomp.Notification) (then func()) {
 		case c2:
 			return func() { s.giveRing(n) }
 		case c2 + 1:
-			return func() { s.adoptOrphan(n) }
+			return func() { s.asked(n) }
 		}
 	}
 	if _, ok := s.again.LoadAndDelete(tid); ok || s.off.Load() {
@@ -257,6 +261,16 @@ func (s *Supervisor) giveRing(n seccomp.Notification) {
 	if err := seccomp.GiveFD(s.Listener, n.ID, s.Ring.FD); err != nil {
 		s.logf("%d: give the ring: %v", n.TID, err)
 		seccomp.Fail(s.Listener, n.ID, unix.ENOSYS)
+	}
+}
+
+// asked serves a task that ran into its way back: by a dance of ours, or as an
+// orphan.
+func (s *Supervisor) asked(n seccomp.Notification) {
+	if d, ok := s.dancing.Load(int(n.TID)); !ok {
+		s.adoptOrphan(n)
+	} else if !d.(*dance).hasLoaded(n.ID) {
+		s.answer(n.ID)
 	}
 }
 

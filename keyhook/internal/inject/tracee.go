@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -14,10 +13,14 @@ import (
 // tracee is a stopped task in which system calls are run.
 type tracee struct {
 	tid   int
-	mem   *os.File
+	mem   memory
 	saved registers
 	mask  uint64
 	gate  uint64 // address of a system call instruction
+	slack uint64 // where the way back stands; 0: there is none
+
+	// load makes mappings at once (dance.load); nil: they are made by calls.
+	load func(*tracee, payload.Load) (uint64, error)
 }
 
 // begin blocks the task's signals and makes room to run system calls. slack is
@@ -34,7 +37,7 @@ func (t *tracee) begin(slack uint64, ask [2]uint64) (err error) {
 		if err := t.write(slack, c.Bytes); err != nil {
 			return fmt.Errorf("write a gate: %w", err)
 		}
-		t.gate = slack
+		t.gate, t.slack = slack, slack
 		r := t.saved
 		r.jump(slack + uint64(len(gateCode)))
 		if err := r.set(t.tid); err != nil {

@@ -163,6 +163,9 @@ func (ARM64) Gate(c *Code, g Gate) {
 	c.u64(g.Mask)
 }
 
+// Load implements Arch.
+func (ARM64) Load(*Code, Load, uint64) bool { return false }
+
 // GateRegistersARM64 are what system calls take and clobber, by number.
 var GateRegistersARM64 = []byte{0, 1, 2, 3, 4, 5, 8}
 

@@ -7,4 +7,5 @@ var Native Arch = AMD64{}
 const (
 	Reach    = ReachAMD64
 	GateSize = GateSizeAMD64
+	LoadSize = LoadSizeAMD64
 )

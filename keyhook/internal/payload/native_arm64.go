@@ -7,4 +7,5 @@ var Native Arch = ARM64{}
 const (
 	Reach    = ReachARM64
 	GateSize = GateSizeARM64
+	LoadSize = 0
 )

@@ -90,6 +90,9 @@ type Arch interface {
 	Jump(addr, stub uint64) ([]byte, error)
 	// Gate appends a borrowed system call and the way back.
 	Gate(c *Code, g Gate)
+	// Load appends the mappings of l, which go on at ask, a Gate's second
+	// instruction. It reports false if the architecture has none.
+	Load(c *Code, l Load, ask uint64) bool
 	// Entry is the length of the landing pad at text that has to stay in place.
 	Entry(text []byte) int
 }

@@ -110,7 +110,7 @@ func TestGateX86(t *testing.T) {
 	}
 	data := code.Bytes[len(code.Bytes)-16:]
 	text := disassemble(t, code.Base, code.Bytes[:len(code.Bytes)-16])
-	want := "syscall; mov $0x142,%eax; mov $0x1111,%rdi; mov $0x2222,%rsi; xor %edx,%edx; xor %r10d,%r10d; xor %r8d,%r8d; syscall; " +
+	want := "syscall; mov $0x142,%eax; mov $0x1111,%rdi; mov $0x2222,%rsi; xor %edx,%edx; xor %r10d,%r10d; xor %r8d,%r8d; syscall; cmp $-0xb,%eax; je 0x1002; " +
 		"mov $0xe,%eax; mov $0x2,%edi; lea 0x72(%rip),%rsi; xor %edx,%edx; mov $0x8,%r10d; syscall; " +
 		"mov $0x100000000,%rax; mov $0x200000000,%rcx; mov $0x300000000,%rdx; mov $0x400000000,%rsi; mov $0x500000000,%rdi; " +
 		"mov $0x600000000,%r8; mov $0x700000000,%r9; mov $0x800000000,%r10; mov $0x900000000,%r11; jmpq *(%rip)"
@@ -119,6 +119,29 @@ func TestGateX86(t *testing.T) {
 	}
 	if !bytes.Equal(data, unhex(t, "2301400000000000 efbeadde00000000")) {
 		t.Errorf("% x", data)
+	}
+}
+
+func TestLoadX86(t *testing.T) {
+	l := Load{Code: 0x3fc000, CodeSize: 0x2000, State: 0x3fe000, StateSize: 0x1000, Ring: [2]uint64{0x1111, 0x2222}, RingSize: 0x401000}
+	code := Code{Base: 0x1200}
+	const code1 = "xor %r9d,%r9d; mov $0x100022,%r10d; mov $-0x1,%r8; mov $0x3fc000,%rdi; mov $0x2000,%esi; mov $0x5,%edx; mov $0x9,%eax; syscall; cmp %rdi,%rax; jne 0x1002; "
+	if !(AMD64{}).Load(&code, l, 0x1002) || len(code.Bytes) > LoadSizeAMD64 {
+		t.Fatalf("%d bytes", len(code.Bytes))
+	}
+	want := code1 + "mov $0x3fe000,%rdi; mov $0x1000,%esi; mov $0x3,%edx; mov $0x9,%eax; syscall; cmp %rdi,%rax; jne 0x1002; " +
+		"mov $0x1111,%rdi; mov $0x2222,%rsi; xor %edx,%edx; xor %r10d,%r10d; xor %r8d,%r8d; mov $0x142,%eax; syscall; test %eax,%eax; js 0x1002; " +
+		"mov %eax,%r8d; xor %edi,%edi; mov $0x401000,%esi; mov $0x3,%edx; mov $0x1,%r10d; mov $0x9,%eax; syscall; mov %rax,%r9; " +
+		"mov %r8d,%edi; mov $0x3,%eax; syscall; jmpq 0x1002"
+	if text := disassemble(t, code.Base, code.Bytes); text != want {
+		t.Errorf("%s\nwant\n%s", text, want)
+	}
+	l.StateSize, l.RingSize, code.Bytes = 0, 0, nil
+	if !(AMD64{}).Load(&code, l, 0x1002) {
+		t.Fatal("no code")
+	}
+	if text, want := disassemble(t, code.Base, code.Bytes), code1+"mov $0x1,%r9d; jmpq 0x1002"; text != want {
+		t.Errorf("%s\nwant\n%s", text, want)
 	}
 }
 

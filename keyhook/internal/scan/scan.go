@@ -46,8 +46,8 @@ type Slot struct {
 
 // Load is a PT_LOAD segment.
 type Load struct {
-	Off, Addr, FileSize uint64
-	Exec                bool
+	Off, Addr, FileSize, MemSize uint64
+	Exec                         bool
 }
 
 // Result is what is known of a file.
@@ -112,11 +112,7 @@ func File(b []byte, machine Machine) (res *Result, err error) {
 		return res, nil
 	}
 	res.Relocated, res.HeaderOff = f.kind == elf.ET_DYN, f.phoff
-	for _, s := range f.segments {
-		if s.kind == uint32(elf.PT_LOAD) {
-			res.Loads = append(res.Loads, Load{Off: s.off, Addr: s.addr, FileSize: s.filesz, Exec: s.flags&uint32(elf.PF_X) != 0})
-		}
-	}
+	res.Loads = f.loads()
 	res.SharedName = f.soname()
 	for _, find := range finders {
 		if find(f, isa, res); res.Library != "" {
@@ -124,6 +120,25 @@ func File(b []byte, machine Machine) (res *Result, err error) {
 		}
 	}
 	return res, nil
+}
+
+func (f *file) loads() (l []Load) {
+	for _, s := range f.segments {
+		if s.kind == uint32(elf.PT_LOAD) {
+			l = append(l, Load{Off: s.off, Addr: s.addr, FileSize: s.filesz, MemSize: s.memsz, Exec: s.flags&uint32(elf.PF_X) != 0})
+		}
+	}
+	return l
+}
+
+// Loads are the PT_LOAD segments of an ELF file of which only the beginning is
+// there; none if its headers are not in it.
+func Loads(head []byte) []Load {
+	f, err := open(head)
+	if err != nil {
+		return nil
+	}
+	return f.loads()
 }
 
 // IsNotELF reports whether File's error says so.
