@@ -108,6 +108,7 @@ func (s *sender) confirm(seq uint64) {
 	n := 0
 	for n < len(s.queue) && s.queue[n].seq <= seq {
 		s.bytes -= len(s.queue[n].data)
+		freeBuffer(s.queue[n].data) // the connection has copied it
 		s.queue[n] = queued{}
 		n++
 	}

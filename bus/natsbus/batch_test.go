@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"bytes"
 	"testing"
 
 	"clipper/bus"
@@ -49,6 +50,47 @@ func TestBatchPrefixes(t *testing.T) {
 		m := parseBatch(l, data)
 		if !m.endsStream() || m.Err != nil || m.Source != 1<<64-1 || m.Next != bus.Body {
 			t.Errorf("layer %v: %+v", l, m)
+		}
+	}
+}
+
+// A batch keeps its bytes while later ones are filled, until it is freed.
+func TestBatchBuffers(t *testing.T) {
+	b := newBatcher(bus.TCP, 1)
+	var waiting [][]byte
+	check := func(data []byte, want uint64) {
+		t.Helper()
+		m := parseBatch(bus.TCP, data)
+		n := 0
+		for r := range m.Records() {
+			for _, c := range r.Payload {
+				if c != byte(want) {
+					t.Fatalf("batch %d holds a byte of another", want)
+				}
+			}
+			n++
+		}
+		if m.Err != nil || m.Batch != want || n == 0 {
+			t.Fatalf("batch %d: %d records, number %d, %v", want, n, m.Batch, m.Err)
+		}
+	}
+	for number := uint64(1); number < 200; number++ {
+		size := []int{100, 3000, 64 << 10, batchCap - 200}[number%4]
+		for !b.ready() {
+			if ok, err := b.add(&bus.Record{Layer: bus.TCP, Type: bus.Data, Payload: bytes.Repeat([]byte{byte(number)}, size)}); err != nil {
+				t.Fatal(err)
+			} else if !ok {
+				break
+			}
+			if number%5 == 0 { // a small batch
+				break
+			}
+		}
+		waiting = append(waiting, b.finish(bus.Progress{}))
+		if len(waiting) > 7 {
+			check(waiting[0], number-7)
+			freeBuffer(waiting[0])
+			waiting = waiting[1:]
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 
 	"clipper/bus"
 )
@@ -26,6 +27,25 @@ type batcher struct {
 	batch    uint64 // number of the last batch
 	buf      []byte // room for the header, then records
 	count    uint32
+	bulk     bool // the batch before was large
+}
+
+// Buffers of large batches are used again when the batch is stored: to make one
+// by and by, and to collect it, costs more than to fill it.
+const (
+	largeBatch = batchTarget / 2
+	bufferSize = batchTarget + 64<<10 + 4<<10 // with the frame that fills it
+)
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+func getBuffer() []byte { return buffers.Get().(*[bufferSize]byte)[:0] }
+
+// freeBuffer takes a batch that nobody needs any more, of whatever size.
+func freeBuffer(b []byte) {
+	if cap(b) == bufferSize {
+		buffers.Put((*[bufferSize]byte)(b[:bufferSize]))
+	}
 }
 
 func newBatcher(l bus.Layer, producer uint32) *batcher {
@@ -43,7 +63,18 @@ func (b *batcher) start() {
 		b.buf = make([]byte, headRoom, 4<<10)
 		return
 	}
+	if b.bulk {
+		b.buf = bus.StartBatch(getBuffer())
+		return
+	}
 	b.buf = bus.StartBatch(make([]byte, 0, 4<<10))
+}
+
+// grow makes room for n bytes of a binary layer.
+func (b *batcher) grow(n int) {
+	if n += len(b.buf); n > cap(b.buf) && n >= largeBatch && n <= bufferSize {
+		b.buf = append(getBuffer(), b.buf...)
+	}
 }
 
 // ready reports whether the batch should be sent.
@@ -86,6 +117,7 @@ func (b *batcher) add(r *bus.Record) (bool, error) {
 		if len(b.buf)+n > batchCap {
 			return false, nil
 		}
+		b.grow(n)
 		b.buf = bus.AppendRecord(b.buf, r)
 		b.count++
 		return true, nil
@@ -127,6 +159,7 @@ func (b *batcher) seal(number uint64, p bus.Progress) []byte {
 		data[len(line)] = '\n'
 	} else {
 		bus.FinishBatch(data, &h)
+		b.bulk = len(data) >= largeBatch
 	}
 	b.start()
 	return data
