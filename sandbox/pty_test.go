@@ -142,8 +142,16 @@ func TestJobControl(t *testing.T) {
 			p.send("echo status $?\n")
 			p.expect("\r\nstatus 9")
 
-			// A program that stops itself alone.
+			// A program that stops itself alone, and one that takes no ^Z.
 			if !killAll {
+				p.send(run + "sh -c 'trap \"\" TSTP; echo st''arted; read x; echo got $x; exit 6'\n")
+				p.expect("started")
+				p.send("\x1a")
+				p.send("word\n")
+				p.expect("got word")
+				p.send("echo status $?\n")
+				p.expect("\r\nstatus 6")
+
 				p.send(run + "sh -c 'kill -STOP $$; echo again; exit 8'\n")
 				p.expect("Stopped")
 				p.send("fg\n")

@@ -37,6 +37,7 @@ type Sandbox struct {
 	IPv6     bool   // whether the sandbox has IPv6
 
 	name    string
+	killAll bool
 	ns      netns.ID // 0 if unknown
 	process *stage.Process
 	signals *forwarder
@@ -86,7 +87,7 @@ func Start(spec Spec) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sandbox{Path: file, MTU: spec.MTU, IPv6: !spec.NoIPv6 && HostIPv6(), LoIndex: subnet.LoIndex, name: spec.Argv[0]}
+	s := &Sandbox{Path: file, MTU: spec.MTU, IPv6: !spec.NoIPv6 && HostIPv6(), LoIndex: subnet.LoIndex, name: spec.Argv[0], killAll: spec.KillAll}
 	stdio := [3]*os.File{spec.Stdin, spec.Stdout, spec.Stderr}
 	for i, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
 		if stdio[i] == nil {
@@ -151,7 +152,7 @@ func (s *Sandbox) Release() error {
 	defer s.process.CloseControl()
 	r, _, err := s.process.Receive()
 	if err == io.EOF {
-		go followStops(s.process)
+		go followStops(s.process, s.killAll)
 		return nil
 	}
 	if err != nil {

@@ -15,11 +15,18 @@ import (
 
 // followStops stops the spawner when the program has been stopped, as by
 // `kill -STOP $$`, so that the shell that waits for the spawner sees its job
-// stopped. A stop by the terminal reaches both at once.
-func followStops(p *stage.Process) {
-	c, continued := make(chan os.Signal, 1), make(chan os.Signal, 1)
+// stopped. A ^Z reaches both at once, and the spawner must not stop before the
+// program: the shell would take the terminal back from a program that still reads
+// what is typed next, or that goes on because it takes no ^Z. Only with KillAll it
+// does, for then the child is init, which never stops.
+func followStops(p *stage.Process, killAll bool) {
+	c, continued, typed := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
 	defer signal.Stop(continued)
+	if !killAll {
+		signal.Notify(typed, unix.SIGTSTP)
+		defer signal.Stop(typed)
+	}
 	signal.Notify(c, unix.SIGCHLD)
 	defer signal.Stop(c)
 	c <- nil // a program may have stopped before anybody listened
@@ -27,12 +34,13 @@ func followStops(p *stage.Process) {
 		select {
 		case <-p.Done():
 			return
+		case <-typed:
 		case <-c:
 		}
 		if !stopped(p.PID) {
 			continue
 		}
-		// After ^Z and fg both are continued, one after the other.
+		// After a stop of the whole job and fg both are continued, one after the other.
 		time.Sleep(50 * time.Millisecond)
 		if !stopped(p.PID) {
 			continue
