@@ -11,6 +11,76 @@ import (
 	"clipper/bus"
 )
 
+// TestSecretsAnyOrder: the secrets of a connection in every order, with the records
+// between them, give the same output: certificates and ALPN, too.
+func TestSecretsAnyOrder(t *testing.T) {
+	tr := traces(t)["TLS 1.3"]
+	want := decode(t, tr).settled()
+	if len(tr.secrets) != 4 {
+		t.Fatalf("%d secrets", len(tr.secrets))
+	}
+	rnd := rand.New(rand.NewPCG(9, 10))
+	for range 400 {
+		order := rnd.Perm(len(tr.secrets))
+		at := make([]int, len(order)) // the record before which each comes
+		for i := range at {
+			at[i] = rnd.IntN(len(tr.records) + 1)
+		}
+		slices.Sort(at)
+		f, next := newFeeder(), 0
+		for i := range len(tr.records) + 1 {
+			for ; next < len(order) && at[next] == i; next++ {
+				f.keys(tr.secrets[order[next]])
+			}
+			if i < len(tr.records) {
+				f.tcp(tr.records[i])
+			}
+		}
+		f.eos(bus.TCP, bus.UDP, bus.Keys)
+		f.check(t)
+		// The End lets a connection go on without the secrets of its handshake.
+		if at[len(at)-1] < len(tr.records) && !slices.Equal(f.out.settled(), want) {
+			t.Fatalf("secrets %v before records %v: output differs\n%s", order, at, firstDifference(f.out.settled(), want))
+		}
+		if f.out.wantPlain(t, tr); t.Failed() {
+			t.Fatalf("secrets %v before records %v", order, at)
+		}
+	}
+}
+
+// TestTrafficSecretsOnly: a key log without the secrets of the handshake is read
+// when those would have come, not only when it ends.
+func TestTrafficSecretsOnly(t *testing.T) {
+	tr := traces(t)["TLS 1.3"]
+	var some []bus.TLSSecret
+	for _, s := range tr.secrets {
+		if l := parseLabel(s.Label); l == labelClientTraffic || l == labelServerTraffic {
+			some = append(some, s)
+		}
+	}
+	for _, before := range []bool{true, false} {
+		rs := slices.Clone(tr.records)
+		f := newFeeder()
+		if before {
+			f.keys(some...)
+		}
+		for i := range rs {
+			rs[i].Time += int64(i) * 1e9 // slow enough to be looked at live
+			if rs[i].Type == bus.End {
+				continue
+			}
+			f.tcp(rs[i])
+		}
+		if !before {
+			f.keys(some...)
+		}
+		f.out.wantPlain(t, tr)
+		if len(f.out.verdicts) > 0 && before {
+			t.Errorf("verdicts %+v", f.out.verdicts)
+		}
+	}
+}
+
 // settled are the lines of o without the preliminary verdicts, which are the
 // only output that depends on when secrets come.
 func (o *output) settled() []string {

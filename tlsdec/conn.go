@@ -47,7 +47,7 @@ type conn struct {
 	wants     label   // of the secret that was looked for last
 	at        int64   // time of the record being worked on
 	steps     uint64  // counts TLS records that were worked on
-	warned    bool    // the preliminary verdict was given
+	warned    bool    // warnAfter is over, and the preliminary verdict was given
 	waiter    *waiter // in the waiting room, while stopped
 	fresh     *entry  // the secret that has just come, during retry
 	final     bool    // no more secrets: what is not readable now never is
@@ -269,13 +269,18 @@ func (c *conn) run() {
 }
 
 // warn gives a preliminary verdict to who looks on live, when the connection has
-// waited for warnAfter of its own packet time or has ended.
+// waited for warnAfter of its own packet time or has ended. One with the secrets of
+// the data goes on then without those of the handshake.
 func (c *conn) warn(r *bus.Record) {
 	const warnAfter = 3e9
 	if c.warned || r.Type != bus.End && r.Time-c.stoppedAt < warnAfter {
 		return
 	}
 	c.warned = true
+	if e := c.d.secrets.get(c.tls.random); c.wants == labelClientHS && e.trafficOnly(bus.ClientToServer) || c.wants == labelServerHS && e.trafficOnly(bus.ServerToClient) {
+		c.run()
+		return
+	}
 	v := c.noKeyVerdict()
 	v.Preliminary = true
 	c.opaque(v, c.stoppedAt)

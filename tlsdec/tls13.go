@@ -89,15 +89,20 @@ func (c *conn) acquire13(h *half, record []byte, t int64) (status, bool) {
 		c.lostEarlyData(h, len(record)-recordHeaderLen-17, t)
 		return done, false
 	case epochHandshake:
-		// The same for a key log that lacks the secrets of the handshake.
-		traffic := label13(h.dir, epochTraffic)
-		if !e.has(label13(h.dir, epochHandshake)) && e.has(traffic) {
+		// The same for a key log that lacks the secrets of the handshake, once they
+		// would have come. Its records are lost then, and should the secret come after
+		// all, it is in the middle of the epoch, or behind it.
+		without := (c.final || c.warned) && e.trafficOnly(h.dir)
+		if without || h.loss.any {
 			h.epoch = epochTraffic
-			if c.try13(h, traffic, record) {
+			if c.try13(h, label13(h.dir, epochTraffic), record) {
 				h.finished = true
 				return done, true
 			}
 			h.epoch = epochHandshake
+		}
+		if without {
+			h.loss.any = true
 			return done, false
 		}
 	}
@@ -106,6 +111,11 @@ func (c *conn) acquire13(h *half, record []byte, t int64) (status, bool) {
 		return done, false
 	}
 	return needSecret, false
+}
+
+// trafficOnly reports whether there is a secret of d's data, and none of its handshake.
+func (e *entry) trafficOnly(d bus.Dir) bool {
+	return e.has(label13(d, epochTraffic)) && !e.has(label13(d, epochHandshake))
 }
 
 // try13 takes the first secret with label l that opens record into use.
