@@ -3,6 +3,7 @@ package integration
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -281,6 +282,42 @@ func TestSpawnerKilled(t *testing.T) {
 			return len(left) == 0
 		})
 	})
+}
+
+// TestKilledInTheMiddleOfAWrite: the files of a session that was killed while it wrote
+// large entries are made whole, without another run.
+func TestKilledInTheMiddleOfAWrite(t *testing.T) {
+	s, _ := truthServer(t, truth.Options{})
+	w := plainUser(t)
+	for range 3 {
+		cmd := w.command(t, clipper(t), "up", "-q", "--no-devtools", "--har", "out.har", "--json", "out.json", "--", "sh", "-c",
+			fmt.Sprintf("while :; do curl -sSk -o /dev/null %s/size/3000000 || exit; done", s.URL))
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "a few large entries are written", func() bool {
+			fi, err := os.Stat(filepath.Join(cmd.Dir, "out.har"))
+			return err == nil && fi.Size() > 20_000_000
+		})
+		cmd.Process.Kill()
+		cmd.Wait()
+		eventually(t, "the session's directory is gone", func() bool {
+			left, err := os.ReadDir(filepath.Join(cmd.Dir, "sessions"))
+			return err == nil && len(left) == 0
+		})
+		if h := readHAR(t, filepath.Join(cmd.Dir, "out.har")); len(h.Log.Entries) < 3 {
+			t.Errorf("the HAR has %d entries", len(h.Log.Entries))
+		}
+		b, err := os.ReadFile(filepath.Join(cmd.Dir, "out.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(b) {
+			if !json.Valid(line) {
+				t.Errorf("a line of %d bytes is cut", len(line))
+			}
+		}
+	}
 }
 
 func childrenOf(t testing.TB, pid int) []int {

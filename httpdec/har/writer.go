@@ -77,10 +77,10 @@ func (w *Writer) Exchange(x *exchange.Exchange) error {
 	count := &counter{w: io.NewOffsetWriter(w.target, w.at)}
 	b := w.buf
 	b.Reset(count)
-	if w.entries > 0 {
-		b.WriteByte(',')
-	}
 	b.WriteByte('\n')
+	if w.entries > 0 {
+		b.WriteByte(',') // on this line: Repair sees by the next one that an entry is whole
+	}
 	var end int64
 	if w.err = w.enc.entry(b, x); w.err == nil {
 		end = w.at + count.n + int64(b.Buffered())

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"clipper/bus"
 	"clipper/bus/natsbus"
@@ -41,7 +42,10 @@ func Role(args []string) {
 	case "keyhook":
 		os.Exit(keyhook.Main())
 	case up.SweepRole:
-		if _, err := session.Sweep(session.Base()); err != nil {
+		if access := os.Getenv(natsbus.AccessEnv); access != "" { // of the session that netd belonged to
+			session.AwaitEnd(filepath.Dir(access))
+		}
+		if err := up.Sweep(session.Base()); err != nil {
 			fmt.Fprintln(os.Stderr, "clipper sweep:", err)
 			os.Exit(1)
 		}

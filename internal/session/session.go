@@ -164,16 +164,38 @@ func (s *Session) Remove() error {
 }
 
 // Sweep removes what killed sessions left below base and returns their
-// directories.
-func Sweep(base string) (removed []string, err error) {
+// directories; mend, if not nil, is called with each of them before.
+func Sweep(base string, mend func(dir string)) (removed []string, err error) {
 	left, err := leftovers(base)
 	for _, dir := range left {
-		if err := os.RemoveAll(dir); err != nil {
+		if mend != nil {
+			mend(dir)
+		}
+		if err := removeAll(dir); err != nil {
 			return removed, err
 		}
 		removed = append(removed, dir)
 	}
 	return removed, err
+}
+
+// removeAll removes dir, in which processes that are being killed may still make files.
+func removeAll(dir string) error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		if err := os.RemoveAll(dir); err == nil || wait > time.Second {
+			return err
+		}
+		time.Sleep(wait)
+	}
+}
+
+// AwaitEnd returns when nobody holds the session in dir any more: a process that was
+// killed lets go of its descriptors one after the other.
+func AwaitEnd(dir string) {
+	if f, err := os.Open(filepath.Join(dir, "lock")); err == nil {
+		defer f.Close()
+		_ = flock(f, unix.LOCK_SH)
+	}
 }
 
 // leftovers are the directories below base that nobody holds. They stay so, for

@@ -25,7 +25,7 @@ func TestSessionLivesAndGoes(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].ID != s.ID {
 		t.Fatalf("List = %v, %v", all, err)
 	}
-	if gone, err := Sweep(base); err != nil || len(gone) != 0 {
+	if gone, err := Sweep(base, nil); err != nil || len(gone) != 0 {
 		t.Fatalf("Sweep removed a living session: %v, %v", gone, err)
 	}
 	if err := s.Remove(); err != nil {
@@ -44,7 +44,7 @@ func TestSweepRemovesWhatAKilledSessionLeft(t *testing.T) {
 	}
 	os.WriteFile(s.Path("data"), []byte("x"), 0o600)
 	s.lock.Close() // as the kernel does at SIGKILL
-	gone, err := Sweep(base)
+	gone, err := Sweep(base, nil)
 	if err != nil || len(gone) != 1 || gone[0] != s.Dir {
 		t.Fatalf("Sweep = %v, %v, want [%s]", gone, err, s.Dir)
 	}
@@ -58,7 +58,7 @@ func TestSweepRemovesADirectoryWithoutALock(t *testing.T) {
 	os.Chmod(base, 0o700)
 	dir := filepath.Join(base, "half")
 	os.Mkdir(dir, 0o700)
-	gone, err := Sweep(base)
+	gone, err := Sweep(base, nil)
 	if err != nil || len(gone) != 1 || gone[0] != dir {
 		t.Fatalf("Sweep = %v, %v, want [%s]", gone, err, dir)
 	}
@@ -77,7 +77,7 @@ func TestSweepSparesWhatIsBeingMade(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				if _, err := Sweep(base); err != nil {
+				if _, err := Sweep(base, nil); err != nil {
 					t.Error(err)
 				}
 				if _, err := List(base); err != nil {

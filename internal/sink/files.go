@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"clipper/httpdec/har"
 	"clipper/internal/term"
@@ -61,8 +62,15 @@ func Create(option, path string, mode os.FileMode) (*os.File, error) {
 	if path == Stdout {
 		return os.Stdout, nil
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_RDWR, mode)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, mode)
 	switch {
+	case err == nil && regular(f):
+		if err = Lock(f); err == nil {
+			err = f.Truncate(0)
+		}
+		if err != nil {
+			f.Close()
+		}
 	case errors.Is(err, syscall.EACCES) && writeOnly(path): // a pipe or a terminal of somebody else
 		f, err = os.OpenFile(path, os.O_WRONLY, 0)
 	case errors.Is(err, fs.ErrNotExist):
@@ -70,11 +78,42 @@ func Create(option, path string, mode os.FileMode) (*os.File, error) {
 			return nil, fmt.Errorf("%s: %s: the directory %s does not exist: make it, or name another file", option, path, filepath.Dir(path))
 		}
 	}
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("%s: %s is being written by another clipper: name another file", option, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: name a file that can be written", option, err)
 	}
 	return f, nil
 }
+
+func regular(f *os.File) bool {
+	fi, err := f.Stat()
+	return err == nil && fi.Mode().IsRegular()
+}
+
+// Lock keeps other processes of Clipper from writing f, until it is closed. File
+// systems without locks have none. One that makes the file of a killed session whole
+// holds the lock for a moment.
+func Lock(f *os.File) error {
+	for wait := time.Millisecond; ; wait *= 2 {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case err == syscall.EINTR:
+		case err != syscall.EWOULDBLOCK:
+			return nil
+		case wait > lockWait:
+			return err
+		default:
+			time.Sleep(wait)
+		}
+	}
+}
+
+// lockWait is about how long Lock waits.
+const lockWait = time.Second
 
 // writeOnly reports whether path is no regular file, which need not be read back.
 func writeOnly(path string) bool {

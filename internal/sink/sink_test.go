@@ -256,6 +256,24 @@ func TestOthersGoOn(t *testing.T) {
 	}
 }
 
+// TestOneWriter: two sessions do not write one file.
+func TestOneWriter(t *testing.T) {
+	o := Options{HAR: filepath.Join(t.TempDir(), "out.har"), Dir: t.TempDir()}
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(o); err == nil || !strings.Contains(err.Error(), "by another clipper") {
+		t.Errorf("the second: %v", err)
+	}
+	s.Close()
+	again, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
+
 // TestIdle: when nothing can be written any more, more records are of no use.
 func TestIdle(t *testing.T) {
 	s, err := New(Options{JSON: "/dev/full", Dir: t.TempDir(), Terminal: term.New(os.Stderr, true)})

@@ -37,6 +37,10 @@ func (r *run) outputs(ctx context.Context) (*outputs, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.noteFiles(); err != nil {
+		s.Close()
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	o := &outputs{sink: s, done: make(chan struct{}), cancel: cancel}
 	layers := []bus.Layer{bus.HTTP, bus.Body, bus.Proc}

@@ -223,7 +223,7 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	r.session = s
-	go session.Sweep(base)
+	go Sweep(base)
 	logs := s.Path("log")
 	if err := os.Mkdir(logs, 0o700); err != nil {
 		return err
