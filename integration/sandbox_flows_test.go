@@ -62,6 +62,31 @@ func TestOwnersOnTheBus(t *testing.T) {
 	})
 }
 
+// TestFewFiles: with a low limit of open files, which netd has as well, connections
+// that find no room fail, but are not told that the server refused them, and the
+// terminal says why. The netd of a root that may raise limits has room for all.
+func TestFewFiles(t *testing.T) {
+	url := hostHTTP(t)
+	const script = `import errno, socket, sys
+held, failed = [], []
+for i in range(50):
+    s = socket.socket()
+    try: s.connect(("127.0.0.1", int(sys.argv[1]))); held.append(s)
+    except OSError as e: failed.append(errno.errorcode[e.errno]); break
+print(len(held) == 50, *failed)`
+	everybody(t, func(t *testing.T, w who) {
+		port := strings.TrimSuffix(url[strings.LastIndexByte(url, ':')+1:], "/")
+		r := finish(t, w.command(t, "prlimit", "--nofile=64:64", clipper(t), "up", "-q", "--no-devtools", "--", "/usr/bin/python3", "-c", script, port))
+		r.wants(t, 0)
+		if w.name == "" && r.stdout == "True\n" && r.stderr == "" {
+			return
+		}
+		if r.stdout != "False EHOSTUNREACH\n" || !strings.Contains(r.stderr, "too many open files (the limit, ulimit -Hn, is 64)") {
+			t.Errorf("%s%s", r.stdout, r.stderr)
+		}
+	})
+}
+
 // TestPublish: published ports are open before the command starts, for both
 // families and transports, and one that is taken is an error before that.
 func TestPublish(t *testing.T) {

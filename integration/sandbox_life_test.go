@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,6 +55,14 @@ func hostHTTP(t *testing.T) (url string) {
 	return fmt.Sprintf("http://localhost:%d/", l.Addr().(*net.TCPAddr).Port)
 }
 
+// leaves checks the end of a command that left one process running.
+func (r result) leaves(t *testing.T, code int) {
+	t.Helper()
+	if r.code != code || !regexp.MustCompile(`left 1 process running, .*: \w+\[\d+\] \(`).MatchString(r.stderr) {
+		t.Errorf("exit %d, want %d\n%s", r.code, code, r.stderr)
+	}
+}
+
 // TestDaemonKeepsNetwork: what the command leaves running goes on as if nothing
 // had ended: it starts programs, and they have a network, published ports too.
 func TestDaemonKeepsNetwork(t *testing.T) {
@@ -69,7 +78,7 @@ func TestDaemonKeepsNetwork(t *testing.T) {
 		os.Chmod(fifo, 0o666)
 		cmd.SysProcAttr.Pdeathsig = 0
 		r := finish(t, cmd)
-		r.wants(t, 3, "left 1 process running")
+		r.leaves(t, 3)
 		if left := marked(m); len(left) != 2 {
 			t.Errorf("%d processes after the end, want the daemon and its network", len(left))
 		}
@@ -89,9 +98,63 @@ func TestDaemonKeepsNetwork(t *testing.T) {
 			return false
 		})
 		eventually(t, "nothing is left when the daemon has ended", func() bool { return len(marked(m)) == 0 })
+		nothingLeft(t, r)
 		if b, _ := os.ReadFile(filepath.Join(cmd.Dir, "errors")); len(b) != 0 {
 			t.Errorf("the daemon says %s", b)
 		}
+	})
+}
+
+// TestDaemonKeepsFiles: programs that what was left running starts later find the
+// files that their environment names, though the session is over, and nothing else
+// of it is left; after the last one there is nothing at all.
+func TestDaemonKeepsFiles(t *testing.T) {
+	everybody(t, func(t *testing.T, w who) {
+		programs := `/usr/bin/python3 -c 'import ssl; ssl.create_default_context()' && touch python`
+		if _, err := exec.LookPath("java"); err == nil {
+			programs += `; java -version && touch java`
+		}
+		cmd := w.command(t, clipper(t), "up", "--no-devtools", "--", "sh", "-c",
+			`setsid sh -c 'read -r x <go; `+strings.ReplaceAll(programs, "'", `'\''`)+`; touch end; read -r x <go' >/dev/null 2>errors &`)
+		m := mark(cmd)
+		fifo := filepath.Join(cmd.Dir, "go")
+		if err := unix.Mkfifo(fifo, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		os.Chmod(fifo, 0o666)
+		cmd.Env = append(cmd.Env, "CLIPPER_DIR=sessions") // below a directory that netd leaves
+		cmd.SysProcAttr.Pdeathsig = 0
+		r := finish(t, cmd)
+		r.leaves(t, 0)
+		// Whoever clears away leftovers takes it for none.
+		next := w.command(t, clipper(t), "up", "-q", "--no-devtools", "--", "true")
+		next.Env, next.Dir = append(next.Env, "CLIPPER_DIR=sessions"), cmd.Dir
+		if again := finish(t, next); again.code != 0 {
+			t.Errorf("exit %d\n%s", again.code, again.stderr)
+		}
+		left, _ := filepath.Glob(filepath.Join(cmd.Dir, "sessions", "*", "*"))
+		for i := range left {
+			left[i] = filepath.Base(left[i])
+		}
+		if got := strings.Join(left, " "); got != "jsse-agent.jar jsse-keys lock sslkeylog" {
+			t.Errorf("left of the session: %s", got)
+		}
+		for _, last := range []bool{false, true} {
+			if err := os.WriteFile(fifo, []byte("go\n"), 0); err != nil {
+				t.Fatal(err)
+			}
+			if !last {
+				eventually(t, "the daemon has run its programs", func() bool { _, err := os.Stat(filepath.Join(cmd.Dir, "end")); return err == nil })
+			}
+		}
+		for _, name := range []string{"python", "java"} {
+			if _, err := os.Stat(filepath.Join(cmd.Dir, name)); err != nil && strings.Contains(programs, "touch "+name) {
+				b, _ := os.ReadFile(filepath.Join(cmd.Dir, "errors"))
+				t.Errorf("%s failed: %s", name, b)
+			}
+		}
+		eventually(t, "nothing runs", func() bool { return len(marked(m)) == 0 })
+		nothingLeft(t, r)
 	})
 }
 

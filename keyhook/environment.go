@@ -76,7 +76,7 @@ func javaToolOptions(dir string, environ []string) (add []string, files []KeyLog
 	if strings.ContainsAny(dir, " \t\n'\"=,:") {
 		return nil, nil, nil // the variable could not carry the path
 	}
-	jar, log := filepath.Join(dir, agentName), filepath.Join(dir, "jsse-keys")
+	jar, log := filepath.Join(dir, agentName), filepath.Join(dir, javaKeysName)
 	if err := create(jar, agentJar); err != nil {
 		return nil, nil, err
 	}
@@ -87,12 +87,37 @@ func javaToolOptions(dir string, environ []string) (add []string, files []KeyLog
 	return []string{name + "=" + options}, []KeyLogFile{{Path: log, Agent: "jsse"}}, nil
 }
 
-const agentName = "jsse-agent.jar"
+// Names of the files of the JSSE agent.
+const (
+	agentName    = "jsse-agent.jar"
+	javaKeysName = "jsse-keys"
+)
 
 // agentOption is the option for a Java VM whose agent writes to log, beside which
 // it lies.
 func agentOption(log string) string {
 	return "-javaagent:" + filepath.Join(filepath.Dir(log), agentName) + "=" + log
+}
+
+// Outlive readies the files of Environment in dir for programs that outlive the
+// session: many do not start, or do not connect, if what the variables name is
+// gone. Nobody reads what they write there. It returns the names of the files.
+func Outlive(dir string) (names []string, err error) {
+	for _, name := range []string{KeyLogName, javaKeysName} {
+		path := filepath.Join(dir, name)
+		if _, err := os.Lstat(path); err != nil {
+			continue // the user had the variable set
+		}
+		null := path + ".null"
+		if err := os.Symlink(os.DevNull, null); err != nil {
+			return nil, fmt.Errorf("keyhook: file for the app: %w", err)
+		}
+		if err := os.Rename(null, path); err != nil {
+			return nil, fmt.Errorf("keyhook: file for the app: %w", err)
+		}
+		names = append(names, name)
+	}
+	return append(names, agentName), nil
 }
 
 // create makes a file of the session's directory.

@@ -57,6 +57,41 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// TestOutlive: what the variables name is still there after the session, and takes
+// what is written, which goes nowhere.
+func TestOutlive(t *testing.T) {
+	dir := t.TempDir()
+	add, files, err := Environment(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files[0].Path, []byte("a secret"), 0); err != nil {
+		t.Fatal(err)
+	}
+	names, err := Outlive(dir)
+	if err != nil || len(names) != 3 {
+		t.Fatalf("%q, %v", names, err)
+	}
+	for _, name := range names {
+		if !strings.Contains(strings.Join(add, " "), filepath.Join(dir, name)) {
+			t.Errorf("no variable names %s", name)
+		}
+	}
+	for _, file := range files {
+		f, err := os.OpenFile(file.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("late"); err != nil {
+			t.Error(err)
+		}
+		f.Close()
+		if b, err := os.ReadFile(file.Path); err != nil || len(b) != 0 {
+			t.Errorf("%s holds %q, %v", file.Path, b, err)
+		}
+	}
+}
+
 // TestAgentJar: the embedded jar is what its source gives.
 func TestAgentJar(t *testing.T) {
 	if out, err := exec.Command("javac", "-version").CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "javac 17.") {

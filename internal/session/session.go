@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,6 +51,9 @@ const TapSeed = "tap.nk"
 // directory for temporary files.
 func Base() string {
 	if d := os.Getenv("CLIPPER_DIR"); d != "" {
+		if abs, err := filepath.Abs(d); err == nil { // programs that get a path of it change directory
+			return abs
+		}
 		return d
 	}
 	if d, err := os.UserCacheDir(); err == nil {
@@ -154,6 +158,23 @@ func (s *Session) Write(f Facts) error {
 		return err
 	}
 	return os.Rename(tmp, s.Path("session.json"))
+}
+
+// Lock is the file whose lock says that the session is in use. A process that has a
+// copy of the descriptor keeps the directory from being removed as a leftover.
+func (s *Session) Lock() *os.File { return s.lock }
+
+// Leave deletes all but the lock and the named files, which are for processes that
+// go on, and lets go of the lock. Whoever has a copy of it removes the rest.
+func (s *Session) Leave(names []string) error {
+	defer s.lock.Close()
+	entries, err := os.ReadDir(s.Dir)
+	for _, e := range entries {
+		if name := e.Name(); name != filepath.Base(s.lock.Name()) && !slices.Contains(names, name) {
+			err = errors.Join(err, os.RemoveAll(s.Path(name)))
+		}
+	}
+	return err
 }
 
 // Remove deletes the directory and lets go of the lock.

@@ -347,12 +347,12 @@ func (r *run) startSources() error {
 	if err != nil {
 		return err
 	}
-	r.files = append(r.files, life, spawner)
+	r.files = append(r.files, life)
 	r.life = spawner
 	sb := r.sandbox
-	network := netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, LifeFD: 8, ListenerFD: 9,
-		MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish, Orphaned: []string{"clipper", SweepRole}}
-	files := []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"], life, sb.Listener}
+	network := netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, LifeFD: 8, ListenerFD: 9, RemainsFD: 10,
+		MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish, Remains: r.session.Dir, Orphaned: []string{"clipper", SweepRole}}
+	files := []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"], life, sb.Listener, r.session.Lock()}
 	if sb.Loopback != nil {
 		network.LoopbackFD = 3 + len(files)
 		files = append(files, sb.Loopback)
@@ -449,13 +449,30 @@ func (r *run) leftBehind(ctx context.Context) {
 	}
 	if !r.o.WaitAll {
 		r.left = true
-		r.term.Say("the command has ended and left %s running, with a network that is not recorded any more (--wait-all waits, --kill-all ends them)", processes(len(left)))
+		r.term.Say("the command has ended and left %s running, with a network that is not recorded any more: %s (--wait-all waits, --kill-all ends them)", processes(len(left)), names(left))
 		return
 	}
 	r.term.Note("the command has ended; waiting for %s that it left running (Ctrl-C: no longer)", processes(len(left)))
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	r.left = r.sandbox.WaitAll(ctx) != nil
+}
+
+// names tells processes as request lines do.
+func names(pids []int) string {
+	const most = 5
+	var list []string
+	for _, pid := range pids[:min(len(pids), most)] {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		list = append(list, fmt.Sprintf("%s[%d]", strings.TrimSpace(string(comm)), pid))
+	}
+	if len(pids) > most {
+		list = append(list, "…")
+	}
+	return strings.Join(list, ", ")
 }
 
 func processes(n int) string {
@@ -490,6 +507,9 @@ func (r *run) drain(out *outputs) {
 			r.life.Write([]byte{netd.Leave})
 		} else {
 			stop("netd") // before the capture, which then has all that it will ever see
+		}
+		if words := r.roles.LastWords("netd"); words != "" {
+			r.term.Say("about the network:%s", words)
 		}
 		r.roles.Ending()
 		stop("capture")
@@ -615,15 +635,31 @@ func (r *run) close() {
 	})
 	wg.Wait()
 	if r.session != nil {
-		err := r.session.Remove()
+		err := r.removeSession()
 		if err != nil && r.server != nil {
 			r.server.Close()
-			err = r.session.Remove()
+			err = r.removeSession()
 		}
 		if err != nil {
 			r.term.Say("remove the session's directory: %v", err)
 		}
 	}
+	if r.life != nil {
+		r.life.Close() // from here on the directory is netd's, if any of it is left
+	}
+}
+
+// removeSession removes the session's directory, but what processes that outlive
+// the command still need of it.
+func (r *run) removeSession() error {
+	if !r.left {
+		return r.session.Remove()
+	}
+	names, err := keyhook.Outlive(r.session.Dir)
+	if err != nil {
+		return err
+	}
+	return r.session.Leave(names)
 }
 
 func (r *run) facts() session.Facts {

@@ -50,7 +50,7 @@ var Probes = []Probe{
 		Run:    probeMemoryLock,
 	}, {
 		Name: "open-files", Title: "limit of open files", Kernel: "1.3",
-		Breaks: "a command with more connections than that sees some refused: each takes a file of Clipper's, too",
+		Breaks: "a command with more connections than that sees some wait for others to end: each takes a file of Clipper's, too",
 		Run:    probeOpenFiles,
 	}, {
 		Name: "container", Title: "outside of a container", Kernel: "",

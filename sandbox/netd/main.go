@@ -38,12 +38,15 @@ func run() error {
 	if err := unix.Setpgid(0, 0); err != nil && !errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("netd: setpgid: %w", err)
 	}
-	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD, o.LifeFD, o.ListenerFD, o.LoopbackFD)
+	raiseLimit()
+	closeOnExec(o.TunFD, o.DiagFD, o.PacketFD, o.PageFD, o.ReadyFD, o.LifeFD, o.ListenerFD, o.LoopbackFD, o.RemainsFD)
 	ctx, cancel := natsbus.RoleContext()
 	defer cancel()
 	events := openEvents()
+	clear := func() {}
 	if o.LifeFD != 0 {
-		if err := followSpawner(o, func() { events.close() }, cancel); err != nil {
+		var err error
+		if clear, err = followSpawner(o, func() { events.close() }, cancel); err != nil {
 			return err
 		}
 	} else {
@@ -57,6 +60,7 @@ func run() error {
 		o.Conditions = events.obey
 	}
 	err := Run(ctx, o)
+	clear()
 	return errors.Join(err, events.close())
 }
 

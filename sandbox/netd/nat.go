@@ -25,6 +25,7 @@ type nat struct {
 	echo      *echoTable
 	shape     *shaper
 	fragments fragments
+	shortage  shortage
 	mtu       int
 
 	conditionsKnown <-chan struct{}

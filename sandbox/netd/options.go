@@ -35,6 +35,11 @@ type Options struct {
 	// ListenerFD is the seccomp listener of the sandbox, which netd answers from
 	// Leave on. 0: there is none.
 	ListenerFD int `json:"listenerFd,omitempty"`
+	// Remains is a directory that outlives the spawner for those processes, and is
+	// removed after the last one. "": there is none. RemainsFD is a file in it that
+	// stays open, and locked, meanwhile.
+	Remains   string `json:"remains,omitempty"`
+	RemainsFD int    `json:"remainsFd,omitempty"`
 	// Orphaned is the argv with which this executable, run again, clears away what
 	// a killed spawner left. Empty: nothing does.
 	Orphaned []string `json:"orphaned,omitempty"`

@@ -4,7 +4,9 @@ package netd
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"sync/atomic"
 	"unsafe"
 
 	"clipper/sandbox/internal/netns"
@@ -18,15 +20,18 @@ const Leave = '+'
 
 // followSpawner acts on the end of the spawner. left is called when the network
 // has been left to the rest of the sandbox, and done when that has ended, too. A
-// spawner that was killed takes everything in the sandbox with it.
-func followSpawner(o Options, left, done func()) error {
+// spawner that was killed takes everything in the sandbox with it. clear removes
+// what was left besides the network.
+func followSpawner(o Options, left, done func()) (clear func(), err error) {
 	ns, err := netns.OfSocket(o.DiagFD)
 	if err != nil {
-		return fmt.Errorf("netd: %w", err)
+		return nil, fmt.Errorf("netd: %w", err)
 	}
 	life := os.NewFile(uintptr(o.LifeFD), "life")
+	var remains atomic.Bool
 	go func() {
 		if n, _ := life.Read(make([]byte, 1)); n == 1 {
+			remains.Store(o.Remains != "")
 			if o.ListenerFD != 0 {
 				go continueAll(o.ListenerFD)
 			}
@@ -47,13 +52,24 @@ func followSpawner(o Options, left, done func()) error {
 		}
 		os.Exit(1)
 	}()
-	return nil
+	return func() {
+		if remains.Load() {
+			io.Copy(io.Discard, life) // the spawner itself may still use it
+			os.RemoveAll(o.Remains)
+		}
+	}, nil
 }
 
 // continueAll lets every system call go on that the sandbox's seccomp filter
 // asks about (seccomp_unotify(2)): without anybody who answers they would fail.
 func continueAll(listener int) {
 	for {
+		fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, -1); err == unix.EINTR {
+			continue
+		} else if err != nil || fds[0].Revents&unix.POLLIN == 0 {
+			return // nobody has the filter any more
+		}
 		var request struct {
 			id         uint64
 			pid, flags uint32

@@ -132,7 +132,9 @@ func (l *loop) connect(key flowKey, out netip.AddrPort, syn []byte) {
 		}
 		unix.Close(fd)
 	}
-	l.refuse(syn, err)
+	if wait, err := l.n.shortage.postpone(key, err, l.now); !wait {
+		l.refuse(syn, err)
+	}
 }
 
 // awaitHost looks how far the connection of the host is.

@@ -93,6 +93,7 @@ func (t *udpTable) fromSandbox(p *packet, vnet []byte) {
 		var err error
 		if s, err = t.open(p.src); err != nil {
 			t.mu.Unlock()
+			t.n.shortage.is(err)
 			return // as lost
 		}
 	}
