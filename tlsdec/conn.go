@@ -42,6 +42,7 @@ type conn struct {
 
 	queue     []heldRecord // input behind the point where it stopped
 	held      int          // what is held back counts for in Limits
+	partly    int          // the same for what is incomplete, that of inner included
 	stopped   bool         // at a record that needs a secret
 	stoppedAt int64
 	wants     label   // of the secret that was looked for last

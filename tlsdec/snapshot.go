@@ -57,6 +57,7 @@ func (d *decoder) code(x *codec, pos uint64) {
 			x.fail()
 			return
 		}
+		d.weigh(c)
 		c.mark = d.low.Add(pos)
 		d.conns[c.id] = c
 		d.order.push(c)

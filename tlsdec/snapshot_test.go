@@ -50,7 +50,7 @@ func (s *script) resumed(t testing.TB, cuts []int) *feeder {
 		if again := g.d.(bus.Snapshotter).AppendSnapshot(nil); !bytes.Equal(again, state) {
 			t.Fatalf("at %d: the restored state is another", cut)
 		}
-		if a, b := f.d.(*decoder), g.d.(*decoder); a.held != b.held || (a.Low() == bus.None) != (b.Low() == bus.None) || b.Low() < uint64(cut+1) {
+		if a, b := f.d.(*decoder), g.d.(*decoder); a.held != b.held || a.partly != b.partly || (a.Low() == bus.None) != (b.Low() == bus.None) || b.Low() < uint64(cut+1) {
 			t.Fatalf("at %d: %d bytes held, restored %d; low %d, restored %d", cut, a.held, b.held, a.Low(), b.Low())
 		}
 		f.d = g.d
@@ -253,7 +253,7 @@ func TestSnapshotHasEverything(t *testing.T) {
 	x := &codec{}
 	var n uint64
 	c := &conn{d: New().(*decoder)}
-	fill(reflect.ValueOf(c).Elem(), &n, "d", "mark", "prev", "next", "depth", "inner", "udp", "held", "waiter", "fresh", // of the conn
+	fill(reflect.ValueOf(c).Elem(), &n, "d", "mark", "prev", "next", "depth", "inner", "udp", "held", "partly", "waiter", "fresh", // of the conn
 		"open", "quic", "half", "tls", "Event", "Dir")
 	c.tls = new(session)
 	fill(reflect.ValueOf(c.tls).Elem(), &n, "suite", "Dir", "Code", "pid")
@@ -269,7 +269,7 @@ func TestSnapshotHasEverything(t *testing.T) {
 	if back.code(y); y.failed || len(y.b) > 0 {
 		t.Fatal("not restored")
 	}
-	c.held = back.held
+	c.held, c.partly = back.held, back.partly
 	want, got := fmt.Sprintf("%+v", printable(c)), fmt.Sprintf("%+v", printable(back))
 	if got != want {
 		t.Errorf("restored\n%s\nwant\n%s", got, want)

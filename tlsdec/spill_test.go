@@ -1,6 +1,7 @@
 package tlsdec
 
 import (
+	"bytes"
 	"crypto/tls"
 	"slices"
 	"testing"
@@ -187,6 +188,60 @@ func TestLateSecretsFromLog(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestIncompleteLimit: connections that got stuck in the middle of a record or a
+// message take bounded memory, and the others of that time are read.
+func TestIncompleteLimit(t *testing.T) {
+	tr := goTrace(t, talk{client: &tls.Config{}, server: &tls.Config{}, up: text(500, 1), down: text(3000, 2)})
+	const limit, stuck = 1 << 20, 3000
+	f := newLogged(Limits{Incomplete: limit})
+	f.keys(tr.secrets...)
+	d := f.d.(*decoder)
+	// One is as old as any, but in the middle of nothing.
+	n := 0
+	for tr.records[n].Type != bus.Data || tr.records[n].Dir != bus.ServerToClient {
+		n++
+	}
+	whole := renamed(tr.records, 1)
+	f.message(whole[:n+1]...)
+	most := 0
+	for id := range stuck {
+		cut := slices.Clone(tr.records[:n+1])
+		// In the records of the handshake; in a message behind its key; at the first byte.
+		switch last := &cut[n]; id % 3 {
+		case 0:
+			last.Payload = last.Payload[:len(last.Payload)-1]
+		case 1:
+			last.Payload = last.Payload[:len(last.Payload)/2]
+		case 2:
+			last.Payload = last.Payload[:1]
+		}
+		f.log = f.log[:0]
+		f.message(renamed(cut, bus.ConnID(id+2))...)
+		most = max(most, d.partly)
+	}
+	if most > limit+2*maxFragment || most < limit/2 {
+		t.Errorf("%d bytes at most, the limit is %d", most, limit)
+	}
+	sum := 0
+	for _, c := range d.conns {
+		sum += c.incomplete()
+	}
+	if sum != d.partly {
+		t.Errorf("%d bytes, %d were counted", sum, d.partly)
+	}
+	f.out = output{}
+	f.message(whole[n+1:]...)
+	for dir := range f.out.plain {
+		if got := f.out.plain[dir]; !bytes.Equal(got, tr.sent[dir]) {
+			t.Errorf("direction %d of the whole one: %d bytes, want %d", dir, len(got), len(tr.sent[dir]))
+		}
+	}
+	f.eos(bus.TCP, bus.UDP, bus.Keys)
+	if d.partly != 0 || d.lent != 0 || len(d.conns) != 0 {
+		t.Errorf("at the end %d bytes, %d buffers, %d connections are left", d.partly, d.lent, len(d.conns))
+	}
 }
 
 // TestEndlessInput: connections that never finish, and secrets that match nothing, take

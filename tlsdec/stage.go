@@ -7,6 +7,7 @@ type Limits struct {
 	Secrets    int // client randoms whose secrets are kept; default 65536
 	Connection int // bytes that one connection may hold back while it waits for a secret; default 32 MiB
 	Total      int // bytes that all may hold back; default 64 MiB
+	Incomplete int // bytes of incomplete records and messages, and of certificates, of all; default 128 MiB
 }
 
 // connectionCost is what a waiting connection counts for beside its bytes, so
@@ -22,6 +23,9 @@ func (l Limits) orDefault() Limits {
 	}
 	if l.Total <= 0 {
 		l.Total = 64 << 20
+	}
+	if l.Incomplete <= 0 {
+		l.Incomplete = 128 << 20
 	}
 	return l
 }
@@ -61,6 +65,7 @@ type decoder struct {
 	order   connList // of conns, as they were opened
 	waiting *waitingRoom
 	held    int // bytes held back by all connections
+	partly  int // bytes that count for Limits.Incomplete
 	ended   map[bus.Layer]bool
 	low     bus.LowMark
 	opened  uint64 // connections so far
@@ -71,6 +76,7 @@ type decoder struct {
 
 	emit    func(*bus.Record) // valid during Process
 	buffers [][]byte          // free buffers for partial records
+	lent    int               // how many are in use
 	work    [maxDepth]work
 }
 
@@ -112,6 +118,9 @@ func (d *decoder) record(r *bus.Record) {
 	if c.holds() > d.limits.Connection {
 		c.giveUp()
 	}
+	if d.conns[r.Conn] == c {
+		d.weigh(c)
+	}
 }
 
 func (d *decoder) open(r *bus.Record) {
@@ -127,6 +136,8 @@ func (d *decoder) open(r *bus.Record) {
 // remove forgets a connection after its End.
 func (d *decoder) remove(c *conn) {
 	c.release()
+	d.partly -= c.partly
+	c.partly = 0
 	if c.inner != nil && !c.inner.over {
 		d.succeed(c)
 		return
@@ -152,12 +163,18 @@ func (d *decoder) secret(r *bus.Record) {
 	}
 	for _, c := range d.waiting.interested(e.key) {
 		c.retry(e)
+		if o := d.conns[c.id]; o != nil {
+			d.weigh(o)
+		}
 	}
 }
 
 // enforceLimits gives up the oldest connections that hold something back. To look
 // for them costs time, so it makes room for more than what came.
 func (d *decoder) enforceLimits() {
+	if d.partly > d.limits.Incomplete {
+		d.shed()
+	}
 	if d.held <= d.limits.Total {
 		return
 	}
@@ -214,8 +231,16 @@ func (d *decoder) endOfLayer(r *bus.Record) {
 	d.emit(&bus.Record{Layer: bus.Plain, Type: bus.EOS, Time: r.Time})
 }
 
-// buffer returns an empty buffer that holds any record.
+// maxLent bounds the buffers for partial records that hold any. Beyond it they
+// grow with what comes: who begins many records pays for them in bytes.
+const maxLent = 1 << 10
+
+// buffer returns an empty buffer for a partial record.
 func (d *decoder) buffer() []byte {
+	if d.lent >= maxLent {
+		return []byte{}
+	}
+	d.lent++
 	if n := len(d.buffers); n > 0 {
 		b := d.buffers[n-1]
 		d.buffers = d.buffers[:n-1]
@@ -226,7 +251,11 @@ func (d *decoder) buffer() []byte {
 
 func (d *decoder) recycle(b []byte) {
 	const keep = 64
-	if cap(b) >= recordHeaderLen+maxFragment && len(d.buffers) < keep {
+	if cap(b) < recordHeaderLen+maxFragment {
+		return
+	}
+	d.lent = max(d.lent-1, 0)
+	if len(d.buffers) < keep {
 		d.buffers = append(d.buffers, b[:0])
 	}
 }
