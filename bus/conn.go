@@ -79,6 +79,7 @@ type Alert struct {
 type Verdict struct {
 	Code   VerdictCode `json:"code"`
 	Reason string      `json:"reason"`         // one sentence for a person
+	Name   string      `json:"name,omitempty"` // that was looked up, with VerdictDNS; Reason begins with it
 	Help   string      `json:"help,omitempty"` // what would make it readable
 	// Preliminary: a secret that still comes would make it readable. Another
 	// Verdict follows when none can come any more.

@@ -311,7 +311,7 @@ func (c *conn) end(e bus.ConnEnd, t int64) {
 		c.proto.abort(c.failure(e), t)
 	}
 	if c.datagrams != nil {
-		c.datagrams.end(c.noAnswer(e), t)
+		c.datagrams.end(c.unanswered(e), t)
 	}
 	c.flushData()
 	if c.facts.Transport == "udp" && !c.announced {
@@ -346,24 +346,30 @@ func (c *conn) failure(e bus.ConnEnd) bus.Failure {
 	case e.Reason == bus.EndReused:
 		return bus.Failure{Code: "reused", Reason: "a new connection took the ports of this one"}
 	case e.Reason == bus.EndFIN && c.closer >= 0:
-		s := side(bus.Dir(c.closer))
-		return bus.Failure{Code: "closed-by-" + s, Reason: "the " + s + " closed the connection before the exchange was complete"}
+		return closedBy(bus.Dir(c.closer))
 	case e.Reason == bus.EndFIN:
 		return bus.Failure{Code: "closed", Reason: "the connection was closed"}
 	}
 	return bus.Failure{Code: "capture-end", Reason: "the capture ended before the exchange did"}
 }
 
-// noAnswer is why a question in a datagram got none.
-func (c *conn) noAnswer(e bus.ConnEnd) bus.Failure {
+func closedBy(d bus.Dir) bus.Failure {
+	s := side(d)
+	return bus.Failure{Code: "closed-by-" + s, Reason: "the " + s + " closed the connection before the exchange was complete"}
+}
+
+// unanswered is why a question in a datagram got no answer.
+func (c *conn) unanswered(e bus.ConnEnd) bus.Failure {
 	switch e.Reason {
 	case bus.EndUnreach:
 		return c.failure(e)
 	case bus.EndCapture:
 		return bus.Failure{Code: "capture-end", Reason: "the capture ended before an answer came"}
 	}
-	return bus.Failure{Code: "timeout", Reason: "the name server did not answer"}
+	return noAnswer
 }
+
+var noAnswer = bus.Failure{Code: "timeout", Reason: "the name server did not answer"}
 
 // icmp says why the server is unreachable (RFC 792; RFC 1122, section 3.2.2.1; RFC
 // 4443, section 3.1), behind a colon; empty: not known.

@@ -80,6 +80,7 @@ func (d *dns) ask(h dnsmessage.Header, q dnsmessage.Question, t int64) {
 	name, kind := displayName(q.Name), typeName(q.Type)
 	if i := d.find(h.ID, name, kind); i >= 0 {
 		d.open[i].Queries++
+		d.askAgain(d.open[i], t)
 		return
 	}
 	if len(d.open) >= maxQuestions {
@@ -90,6 +91,18 @@ func (d *dns) ask(h dnsmessage.Header, q dnsmessage.Question, t int64) {
 	if n := d.lookedUp(name, kind); n != nil {
 		n.pending++
 		n.v4, n.v6 = n.v4 || kind == "A", n.v6 || kind == "AAAA"
+	}
+}
+
+// dnsPatience is how long a name server may take: one that is asked again after
+// that does not answer.
+const dnsPatience = int64(1e9)
+
+// askAgain tells who looks on why the program waits.
+func (d *dns) askAgain(e *bus.DNS, t int64) {
+	if n := d.lookedUp(e.Name, e.Type); n != nil && !n.found && !n.told && t-e.Asked >= dnsPatience {
+		d.c.emitVerdict(bus.Verdict{Code: bus.VerdictDNS, Name: e.Name, Preliminary: true,
+			Reason: fmt.Sprintf("%s: the name server does not answer and is asked again (%s)", e.Name, e.Server)}, t)
 	}
 }
 
@@ -237,14 +250,18 @@ func (d *dns) emit(e *bus.DNS, t int64) {
 	}
 	if why != "" {
 		n.told = true
-		c.emitVerdict(bus.Verdict{Code: bus.VerdictDNS, Reason: why}, t)
+		c.emitVerdict(bus.Verdict{Code: bus.VerdictDNS, Name: n.name, Reason: why}, t)
 	}
 }
 
 // end gives up what waits.
 func (d *dns) end(f bus.Failure, t int64) {
 	for len(d.open) > 0 {
-		d.giveUp(0, f, t)
+		why := f
+		if q := d.open[0]; f.Code == "capture-end" && (q.Queries > 1 || t-q.Asked >= dnsPatience) {
+			why = noAnswer
+		}
+		d.giveUp(0, why, t)
 	}
 }
 

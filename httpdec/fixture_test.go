@@ -33,6 +33,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 //	answer ID TYPE NAME RCODE ADDR|NAME…   and its answer, with addresses and aliases
 //	gap > N, fin >, reset <        Gap, Fin, Reset
 //	resent >                       Resent
+//	wait SECONDS                   nothing
 //	end REASON                     End
 //
 // Lines that begin with # are comments; * after a TEXT and a number repeats it.
@@ -123,6 +124,9 @@ func (s *script) line(line string) {
 			b = append([]byte{byte(len(b) >> 8), byte(len(b))}, b...)
 		}
 		s.bytes(direction(map[string]string{"ask": ">", "answer": "<"}[word]), b)
+	case "wait":
+		n, _ := strconv.Atoi(args[0])
+		s.time += int64(n) * 1e9
 	case "gap":
 		n, _ := strconv.Atoi(args[1])
 		s.add(bus.Record{Type: bus.Gap, Dir: direction(args[0]), Offset: s.offset[direction(args[0])], Aux: uint32(n)})

@@ -588,7 +588,11 @@ func (h *http1Conn) fin(dir bus.Dir, t int64) {
 	case readToClose:
 		h.messageEnd(m, dir, t, nil)
 	case readLength, readChunked:
-		h.fail(m.x, bus.Failure{Code: "fin-mid-body", Reason: "the " + who + " closed the connection in the middle of the " + messageName(dir) + " body"}, t)
+		f := bus.Failure{Code: "fin-mid-body", Reason: "the " + who + " closed the connection in the middle of the " + messageName(dir) + " body"}
+		if dir == bus.ServerToClient && h.c.closer == int(bus.ClientToServer) {
+			f = closedBy(bus.ClientToServer)
+		}
+		h.fail(m.x, f, t)
 	case readHead:
 		if len(m.head) > 0 && dir == bus.ClientToServer && h.cutHead(m, t) {
 			h.fail(h.waiting[len(h.waiting)-1], bus.Failure{Code: "fin-mid-head", Reason: "the client closed the connection in the middle of the request head"}, t)
@@ -604,7 +608,11 @@ func (h *http1Conn) fin(dir bus.Dir, t int64) {
 			if len(m.head) > 0 {
 				reason = "the server closed the connection in the middle of the response head"
 			}
-			h.fail(h.waiting[0], bus.Failure{Code: "fin-before-response", Reason: reason}, t)
+			f := bus.Failure{Code: "fin-before-response", Reason: reason}
+			if h.c.closer == int(bus.ClientToServer) {
+				f = closedBy(bus.ClientToServer)
+			}
+			h.fail(h.waiting[0], f, t)
 		}
 	}
 	m.lose(readDead)

@@ -145,7 +145,11 @@ func (h *http2Conn) read(s *http2Side, dir bus.Dir, p []byte, t int64, force boo
 			return n, h.startData(s, dir, t)
 		}
 		if s.frame.Length > maxControlFrame {
-			h.lose(dir, bus.Failure{Code: "limit", Reason: "an HTTP/2 frame other than DATA has more than 256 KiB"}, t)
+			f := bus.Failure{Code: "limit", Reason: "an HTTP/2 frame other than DATA has more than 256 KiB"}
+			if string(s.header[:7]) == "HTTP/1." {
+				f = bus.Failure{Code: "malformed-http1", Reason: "the " + side(dir) + " answers in HTTP/1: it does not speak HTTP/2 here"}
+			}
+			h.lose(dir, f, t)
 			return len(p), false
 		}
 	}
@@ -420,6 +424,9 @@ func (h *http2Conn) fin(dir bus.Dir, t int64) {
 		f := bus.Failure{Code: "fin-mid-body", Reason: "the server closed the connection in the middle of the response body"}
 		if !x.respHead {
 			f = bus.Failure{Code: "fin-before-response", Reason: "the server closed the connection without a response"}
+		}
+		if h.c.closer == int(bus.ClientToServer) {
+			f = closedBy(bus.ClientToServer)
 		}
 		h.fail(x, h.because(f), t)
 	}

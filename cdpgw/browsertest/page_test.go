@@ -94,6 +94,23 @@ func TestViews(t *testing.T) {
 	}
 }
 
+// A look-up in vain is a row of the name, each on a flow of its own or not.
+func TestLookups(t *testing.T) {
+	g := gateway(t, "names")
+	b := chromium(t)
+	rows := b.open(g.Status().URL, 3)
+	if len(rows) != 3 {
+		t.Errorf("%d rows: %v", len(rows), rows)
+	}
+	for name, why := range map[string]string{"gone.example.test": "there is no such name", "empty.example.test": "the name has no address", "mute.example.test": "the name server did not answer"} {
+		if r := find(rows, name); r["method"] != "DNS" || r["domain"] != name || !strings.Contains(r["status"], "net::ERR_NAME_NOT_RESOLVED ("+why) {
+			t.Errorf("%s: %v", name, r)
+		}
+		b.Item(name, "Response", "A name could not be looked up", why)
+		b.Item(name, "Timing", "DNS lookup")
+	}
+}
+
 // The link of an initiator shows the process.
 func TestProcessLink(t *testing.T) {
 	g := gateway(t, "h2-get")

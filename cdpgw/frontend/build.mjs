@@ -141,6 +141,39 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
       } else {
         render();
       }`],
+  // Sound and video, which a page would have played.
+  ['ui/legacy/components/source_frame/PreviewFactory.ts', '    const contentData = await provider.requestContentData();', `    if (/^(audio|video)\\//.test(mimeType)) {
+      return new MediaView(mimeType, provider);
+    }
+
+    const contentData = await provider.requestContentData();`],
+  ['ui/legacy/components/source_frame/PreviewFactory.ts', /$/, `
+class MediaView extends UI.Widget.VBox {
+  constructor(mimeType: string, provider: TextUtils.ContentProvider.ContentProvider) {
+    super();
+    const player = document.createElement(mimeType.startsWith('audio/') ? 'audio' : 'video');
+    player.controls = true;
+    player.style.cssText = 'margin: auto; max-width: 100%; max-height: 100%';
+    this.contentElement.append(player);
+    void provider.requestContentData().then(content => {
+      if (TextUtils.ContentData.ContentData.isError(content)) {
+        new UI.EmptyWidget.EmptyWidget(i18nString(UIStrings.failedToLoadData), content.error).show(this.contentElement);
+        return;
+      }
+      const bytes = Uint8Array.from(atob(content.base64), c => c.charCodeAt(0));
+      player.src = URL.createObjectURL(new Blob([bytes], {type: mimeType}));
+    });
+  }
+}
+`],
+  // A Set-Cookie header has its date as text.
+  ['core/sdk/Cookie.ts', 'return this.#attributes.get(Attribute.EXPIRES) as number;', `const expires = this.#attributes.get(Attribute.EXPIRES);
+    return typeof expires === 'string' ? Date.parse(expires) : expires as number;`],
+  // What had no response waited for it, unless it is a connection or a look-up.
+  ['models/network_time_calculator/RequestTimeRanges.ts', /const state =\s+request\.responseReceivedTime === -1 \? RequestTimeRangeNames\.CONNECTING : RequestTimeRangeNames\.RECEIVING;/,
+    `const waited = ({TCP: RequestTimeRangeNames.CONNECTING, TLS: RequestTimeRangeNames.CONNECTING, UDP: RequestTimeRangeNames.CONNECTING,
+      DNS: RequestTimeRangeNames.DNS} as Record<string, RequestTimeRangeNames>)[request.requestMethod] ?? RequestTimeRangeNames.WAITING;
+    const state = request.responseReceivedTime === -1 ? waited : RequestTimeRangeNames.RECEIVING;`],
   // What a program that is no browser does not have: cache, overriding, sending
   // again.
   ['panels/network/NetworkPanel.ts', 'this.panelToolbar.appendToolbarItem(disableCacheCheckbox);', ''],

@@ -75,6 +75,18 @@ type Verdict struct {
 	Process    Process
 }
 
+// Peer is who was to be reached: the name that was looked up, the server's name
+// in the TLS handshake, or its address.
+func (v *Verdict) Peer() string {
+	switch t := v.Connection.TLS; {
+	case v.Verdict.Name != "":
+		return v.Verdict.Name
+	case t != nil && t.SNI != "":
+		return t.SNI
+	}
+	return v.Connection.Server.String()
+}
+
 // Verdict codes of connections that were never made, beside those of package bus.
 const (
 	Refused     bus.VerdictCode = "refused"

@@ -317,7 +317,7 @@ func lookedUp(l *lookup.Lookup) *Lookup {
 // NewVerdict makes the entry of log._verdicts.
 func NewVerdict(v *exchange.Verdict) Verdict {
 	h := Verdict{Connection: v.Conn.String(), Time: isoTime(v.Time), Code: string(v.Verdict.Code), Reason: v.Verdict.Reason,
-		Help: v.Verdict.Help, PID: v.Process.PID, Command: command(v.Process)}
+		Help: v.Verdict.Help, Name: v.Verdict.Name, PID: v.Process.PID, Command: command(v.Process)}
 	if v.Connection.Client.IsValid() {
 		h.Client = v.Connection.Client.String()
 	}

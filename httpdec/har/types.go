@@ -36,6 +36,7 @@ type Verdict struct {
 	Client     string `json:"client,omitempty"`
 	Server     string `json:"server,omitempty"`
 	SNI        string `json:"sni,omitempty"`
+	Name       string `json:"name,omitempty"` // that was looked up
 	PID        int    `json:"pid,omitempty"`
 	Command    string `json:"command,omitempty"`
 }

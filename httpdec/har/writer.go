@@ -44,7 +44,7 @@ type Writer struct {
 	at       int64 // where the next entry goes
 	entries  int
 	verdicts [][]byte       // JSON
-	index    map[string]int // of verdicts by connection
+	index    map[string]int // of verdicts by connection and name
 	more     int            // verdicts that are not listed
 	tail     []byte         // what closes the file
 	listed   int            // up to where the tail lists verdicts
@@ -98,7 +98,8 @@ func (w *Writer) Exchange(x *exchange.Exchange) error {
 	return nil
 }
 
-// Verdict lists a verdict; a later one of the same connection replaces it.
+// Verdict lists a verdict; a later one of the same connection, or of the same
+// look-up on it, replaces it.
 func (w *Writer) Verdict(v *exchange.Verdict) error {
 	if w.err != nil {
 		return w.err
@@ -109,10 +110,11 @@ func (w *Writer) Verdict(v *exchange.Verdict) error {
 		return w.err
 	}
 	from := w.listed
-	if i, ok := w.index[h.Connection]; ok {
+	key := h.Connection + h.Name
+	if i, ok := w.index[key]; ok {
 		from, w.verdicts[i] = 0, text
 	} else if len(w.verdicts) < MaxVerdicts {
-		w.index[h.Connection] = len(w.verdicts)
+		w.index[key] = len(w.verdicts)
 		w.verdicts = append(w.verdicts, text)
 	} else {
 		w.more++

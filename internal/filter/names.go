@@ -28,6 +28,7 @@ type Row struct {
 	Exchange *exchange.Exchange // never nil
 	Verdict  bus.VerdictCode    // "" for an exchange
 	Bodies   [2]string          // of the request and the response, for expressions that use Body: up to MaxBody bytes of each
+	Name     string             // that was looked up in vain
 }
 
 // Body is the name of a message's body. Only for expressions that use it, a Row
@@ -43,7 +44,7 @@ func OfExchange(x *exchange.Exchange) Row { return Row{Exchange: x} }
 // OfVerdict is the row of a connection that cannot be read.
 func OfVerdict(v *exchange.Verdict) Row {
 	return Row{Exchange: &exchange.Exchange{Conn: v.Conn, RequestTime: v.Time, Connection: v.Connection, Process: v.Process,
-		Failure: &bus.Failure{Reason: v.Verdict.Reason, Code: string(v.Verdict.Code)}, Failed: v.Time}, Verdict: v.Verdict.Code}
+		Failure: &bus.Failure{Reason: v.Verdict.Reason, Code: string(v.Verdict.Code)}, Failed: v.Time}, Verdict: v.Verdict.Code, Name: v.Verdict.Name}
 }
 
 // OfConnection is the row of a connection, whatever is on it.
@@ -78,7 +79,7 @@ var rowNames = []Name{
 	}},
 	{"url", "string", "the whole URL", cel.StringType, func(r Row) any { return r.rawURL() }},
 	{"scheme", "string", `"https"`, cel.StringType, func(r Row) any { return r.url().Scheme }},
-	{"host", "string", "of the URL, without port; else the name in the TLS handshake, else the server's address", cel.StringType, func(r Row) any { return r.Host() }},
+	{"host", "string", "of the URL, without port; else the name that was looked up or is in the TLS handshake, else the server's address", cel.StringType, func(r Row) any { return r.Host() }},
 	{"port", "int", "the server's port", cel.IntType, func(r Row) any { return int64(r.Exchange.Connection.Server.Port()) }},
 	{"path", "string", "of the URL, without query", cel.StringType, func(r Row) any { return r.url().Path }},
 	{"query", "map", `parameters of the URL: query["page"] == "2"; one that is not there is ""`, stringMap, func(r Row) any { return r.query() }},
@@ -186,6 +187,9 @@ func (r Row) url() *url.URL {
 func (r Row) Host() string {
 	if h := r.url().Hostname(); h != "" {
 		return strings.ToLower(h)
+	}
+	if r.Name != "" {
+		return strings.ToLower(r.Name)
 	}
 	c := &r.Exchange.Connection
 	if c.TLS != nil && c.TLS.SNI != "" {

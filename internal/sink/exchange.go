@@ -226,11 +226,8 @@ func (s *Sink) sayVerdict(v *exchange.Verdict) {
 		return
 	}
 	s.said.put(v.Conn, now)
-	server := v.Connection.Server.String()
-	if t := v.Connection.TLS; t != nil && t.SNI != "" {
-		server = t.SNI
-	}
-	s.o.Terminal.Verdict(server, string(v.Verdict.Code), v.Verdict.Reason, v.Verdict.Help, process(v.Process))
+	peer := v.Peer()
+	s.o.Terminal.Verdict(peer, string(v.Verdict.Code), strings.TrimPrefix(v.Verdict.Reason, peer+": "), v.Verdict.Help, process(v.Process))
 }
 
 // pass reports whether the filter lets a row pass. One for which it cannot be

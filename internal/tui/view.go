@@ -93,12 +93,8 @@ func (v *View) Exchange(x *exchange.Exchange, l term.Line, source har.BodySource
 
 // Verdict adds a connection that cannot be read.
 func (v *View) Verdict(d *exchange.Verdict, process string) {
-	server := d.Connection.Server.String()
-	if t := d.Connection.TLS; t != nil && t.SNI != "" {
-		server = t.SNI
-	}
 	v.add(&row{exchange: &exchange.Exchange{Conn: d.Conn, Connection: d.Connection, Process: d.Process}, verdict: &d.Verdict,
-		line: term.Line{URL: server, Process: process, Failure: string(d.Verdict.Code)}})
+		line: term.Line{URL: d.Peer(), Process: process, Failure: string(d.Verdict.Code)}})
 }
 
 func (v *View) add(r *row) {

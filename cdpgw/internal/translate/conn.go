@@ -2,6 +2,7 @@ package translate
 
 import (
 	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,10 +27,11 @@ type conn struct {
 	held      []*bus.Event
 	deadline  time.Time // when held events are let go
 	exchanges map[uint64]*exchange
-	used      bool       // had an exchange
-	host      string     // of the newest request, without its port
-	note      *exchange  // the row that explains the connection itself
-	doubt     *bus.Event // a preliminary verdict that is not shown yet
+	used      bool                 // had an exchange
+	host      string               // of the newest request, without its port
+	note      *exchange            // the row that explains the connection itself
+	names     map[string]*exchange // the rows of names that were looked up in vain
+	doubt     *bus.Event           // a preliminary verdict that is not shown yet
 	doubtEnds time.Time
 }
 
@@ -91,7 +93,7 @@ func (c *conn) handle(e *bus.Event) {
 	case bus.EventVerdict:
 		switch {
 		case e.Verdict == nil:
-		case e.Verdict.Preliminary && c.note == nil:
+		case e.Verdict.Preliminary && c.note == nil && c.names[e.Verdict.Name] == nil:
 			c.settle()
 			c.doubt, c.doubtEnds = clone(e), c.t.now.Add(DoubtWait)
 			c.t.doubts = append(c.t.doubts, c)
@@ -120,7 +122,7 @@ func (c *conn) closed(e *bus.Event) {
 	for _, x := range c.sorted() {
 		x.abandon(e)
 	}
-	if c.used || c.note != nil {
+	if c.used || c.note != nil || c.names != nil {
 		return
 	}
 	if tls := c.facts.TLS; tls != nil && tls.Alert != nil && tls.Alert.Level != "warning" {
@@ -157,7 +159,28 @@ func (c *conn) judge(e *bus.Event) {
 	if c.process != nil {
 		shown = c.process.hooks.Verdict(shown)
 	}
+	if v.Name != "" {
+		c.explainName(e.Time, v.Name, verdictText(v), verdictNote(c, &shown))
+		return
+	}
 	c.explain(e.Time, verdictText(v), verdictNote(c, &shown))
+}
+
+// explainName shows a look-up as a failed row of the name, which is where the
+// request would have gone.
+func (c *conn) explainName(at int64, name, text, explanation string) {
+	x := c.names[name]
+	if x == nil {
+		if c.names == nil || len(c.names) >= maxNames {
+			c.names = map[string]*exchange{}
+		}
+		row := c.t.row()
+		x = &exchange{c: c, id: c.id.String() + ".n" + strconv.FormatUint(row, 10), row: row, kind: "Other", begun: c.begun(at), noted: true}
+		c.names[name] = x
+		to := url.URL{Scheme: "http", Host: name, Path: "/"}
+		x.sendRequest(&bus.Request{Method: "DNS", URL: to.String()}, nil)
+	}
+	x.tell(at, text, explanation)
 }
 
 // explain shows the connection itself as a failed row that says why there is
@@ -172,12 +195,17 @@ func (c *conn) explain(at int64, text, explanation string) {
 				method = "TLS"
 			}
 		}
-		x := &exchange{c: c, id: c.id.String() + ".c", row: c.t.row(), kind: "Other", begun: c.begun(at)}
+		x := &exchange{c: c, id: c.id.String() + ".c", row: c.t.row(), kind: "Other", begun: c.begun(at), noted: true}
 		c.note = x
 		x.sendRequest(&bus.Request{Method: method, URL: scheme + "://" + c.authority(true) + "/"}, nil)
 	}
-	c.t.notes.put(c.note.id, note{c.id, explanation})
-	c.note.fail(max(at, c.note.begun), text, false)
+	c.note.tell(at, text, explanation)
+}
+
+// tell says why there is no exchange in a row.
+func (x *exchange) tell(at int64, text, explanation string) {
+	x.c.t.notes.put(x.id, note{x.c.id, explanation})
+	x.fail(max(at, x.begun), text, false)
 }
 
 // begun is when the connection was opened, or the time given when that is unknown.

@@ -35,6 +35,7 @@ type exchange struct {
 	extra     *cdp.ResponseReceivedExtraInfo // waits for the trailers
 	wire      uint64                         // bytes of the response: head and body
 	finished  bool
+	noted     bool // no exchange, but what explains why there is none: may be told anew
 	sentAll   bool // request complete
 	websocket *handshake
 	messages  int // gRPC messages so far
@@ -311,7 +312,7 @@ func (x *exchange) fail(at int64, text string, canceled bool) {
 		x.finished = true
 		return
 	}
-	if x.finished && x.c.note != x {
+	if x.finished && !x.noted {
 		return
 	}
 	if x.redirect != nil {

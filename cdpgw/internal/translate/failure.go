@@ -19,6 +19,7 @@ var netErrors = []struct{ code, name string }{
 	{"fin-mid-body", "net::ERR_CONTENT_LENGTH_MISMATCH"},
 	{"fin-before-response", "net::ERR_EMPTY_RESPONSE"},
 	{"fin", "net::ERR_CONNECTION_CLOSED"},
+	{"closed-by-client", "net::ERR_ABORTED"},
 	{"closed", "net::ERR_CONNECTION_CLOSED"},
 	{"idle", "net::ERR_TIMED_OUT"},
 	{"malformed", "net::ERR_INVALID_HTTP_RESPONSE"},
@@ -31,7 +32,7 @@ func failureText(f *bus.Failure) (text string, canceled bool) {
 	if reason == "" {
 		reason = f.Code
 	}
-	canceled = strings.HasPrefix(f.Code, "stream-reset-by-client")
+	canceled = strings.HasPrefix(f.Code, "stream-reset-by-client") || f.Code == "closed-by-client"
 	for _, e := range netErrors {
 		if strings.HasPrefix(f.Code, e.code) {
 			return e.name + " (" + reason + ")", canceled
@@ -66,18 +67,18 @@ func alertText(a *bus.Alert) string {
 	return fmt.Sprintf("TLS alert: %s (%d) sent by the %s", a.Description, a.Code, by)
 }
 
-// verdictText is short, for the list. A failed handshake is no fault of
-// Clipper's reading.
+// verdictText is short, for the list. A failed handshake and another protocol
+// are no fault of Clipper's reading.
 func verdictText(v *bus.Verdict) string {
 	reason := v.Reason
 	if reason == "" {
 		reason = string(v.Code)
 	}
 	switch v.Code {
-	case bus.VerdictHandshake:
+	case bus.VerdictHandshake, bus.VerdictNotHTTP:
 		return reason
 	case bus.VerdictDNS:
-		return "net::ERR_NAME_NOT_RESOLVED (" + reason + ")"
+		return "net::ERR_NAME_NOT_RESOLVED (" + strings.TrimPrefix(reason, v.Name+": ") + ")"
 	}
 	return "can't be read: " + reason
 }

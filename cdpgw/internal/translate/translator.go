@@ -30,6 +30,7 @@ const (
 	maxFailed    = 256     // failed exchanges whose connection may prove to be blocked
 	maxProcesses = 1 << 16
 	maxNotes     = 4096 // explanations of rows that are not exchanges
+	maxNames     = 64   // names of one flow that have a row
 	maxChained   = 1 << 16
 )
 
@@ -99,6 +100,9 @@ func (t *Translator) HTTP(e *bus.Event, now time.Time) {
 		return
 	case bus.EventDNS:
 		t.lookedUp(e.DNS)
+		if c := t.conns[e.Conn]; c != nil && c.doubt != nil && e.DNS != nil && e.DNS.Name == c.doubt.Verdict.Name && len(e.DNS.Addresses) > 0 {
+			c.settle() // it was slow
+		}
 		return
 	}
 	c := t.conns[e.Conn]
