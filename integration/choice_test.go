@@ -90,7 +90,9 @@ func TestExpectAndTheCommand(t *testing.T) {
 func TestTapChooses(t *testing.T) {
 	srv, ca := truthServer(t, truth.Options{})
 	s := startSession(t, plainUser(t), "-q", "--no-devtools")
-	s.do(t, fmt.Sprintf(`curl --http1.1 -sS -o /dev/null --cacert %s -H "Authorization: Bearer %s" %s/json/one %s/status/404`, ca, secret, srv.URL, srv.URL))
+	other := hostHTTP(t)
+	otherPort := strings.Trim(other[strings.LastIndexByte(other, ':'):], ":/")
+	s.do(t, fmt.Sprintf(`curl --http1.1 -sS -o /dev/null --cacert %s -H "Authorization: Bearer %s" %s/json/one %s/status/404; curl -sS -o /dev/null %s`, ca, secret, srv.URL, srv.URL, other))
 	type tap struct {
 		args        []string
 		has, hasNot []string
@@ -101,19 +103,12 @@ func TestTapChooses(t *testing.T) {
 		{[]string{"http", "--json", "--redact", "--filter", `path == "/json/one" && process == "curl"`}, []string{`"type":"request"`, "/json/one", "Bearer redacted-", `"type":"end"`}, []string{"/status/404", secret}},
 		{[]string{"plain", "--text", "--filter", `process == "curl" && host == "localhost"`}, []string{"= ", "curl[", "> GET /json/one HTTP/1.1\n", "< HTTP/1.1 200 OK\n"}, []string{"00000000"}},
 		{[]string{"plain", "--hex", "--filter", `tls == "TLS 1.3" && port != 1`}, []string{"00000000  47 45 54 20", "|GET /json"}, nil},
-		{[]string{"tcp", "--filter", `port == 1`}, nil, []string{"open"}},
+		{[]string{"tcp", "--filter", `port == ` + otherPort}, []string{" open ", ":" + otherPort}, []string{fmt.Sprint(":", srv.Port)}},
 		{[]string{"proc", "--redact"}, []string{`"type":"exec"`}, []string{secret}},
 	}
-	done := make([]chan string, len(taps))
+	ends := make([]func() string, len(taps))
 	for i, c := range taps {
-		done[i] = make(chan string, 1)
-		go func() {
-			out, stderr, code := s.clipper(t, append([]string{"tap"}, c.args...)...)
-			if code != 0 {
-				t.Errorf("tap %v: exit %d %s", c.args, code, stderr)
-			}
-			done[i] <- out
-		}()
+		ends[i] = s.tap(t, c.args...)
 	}
 	for _, args := range [][]string{{"body", "--filter", "true"}, {"plain", "--redact"}, {"http", "--text"}, {"tcp", "-w", "x"}, {"http", "--filter", "nope"}} {
 		if _, stderr, code := s.clipper(t, append([]string{"tap"}, args...)...); code != 2 {
@@ -122,7 +117,7 @@ func TestTapChooses(t *testing.T) {
 	}
 	s.end(t)
 	for i, c := range taps {
-		out := <-done[i]
+		out := ends[i]()
 		for _, want := range c.has {
 			if !strings.Contains(out, want) {
 				t.Errorf("tap %v lacks %q:\n%.2000s", c.args, want, out)

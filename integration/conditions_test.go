@@ -41,7 +41,7 @@ func TestDevToolsChangesTheNetwork(t *testing.T) {
 	}
 	const fine, undone = "0 ", "the network of the command is as it was before"
 	curl(fine)
-	url := ps(t, s.cmd)[0].DevTools
+	url := devTools(t, s.cmd)
 	b.Open(url)
 	b.Rows(1)
 
@@ -50,9 +50,11 @@ func TestDevToolsChangesTheNetwork(t *testing.T) {
 	curl("Failed to connect")
 	syscall.Kill(rolePID(t, s.cmd, "netd"), syscall.SIGKILL) // the new one is told, too
 	eventually(t, "netd is back", func() bool {
-		for _, r := range ps(t, s.cmd)[0].Roles {
-			if r.Name == "netd" {
-				return r.Starts == 2
+		for _, row := range ps(t, s.cmd) {
+			for _, r := range row.Roles {
+				if r.Name == "netd" {
+					return r.Starts == 2
+				}
 			}
 		}
 		return false

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"clipper/cdpgw/browsertest/browser"
 	"clipper/integration/truth"
@@ -34,7 +33,7 @@ func TestDevTools(t *testing.T) {
 		s.do(t, fmt.Sprintf("curl -sS -o /dev/null --cacert %s %s '%s%s'", ca, flags, srv.URL, path))
 	}
 	curl("--http2", "/json/early?n=1")
-	url := ps(t, s.cmd)[0].DevTools
+	url := devTools(t, s.cmd)
 	b.Open(url)
 	b.Rows(1)
 	curl("--http1.1", "/json/live?n=2") // while DevTools looks
@@ -42,12 +41,10 @@ func TestDevTools(t *testing.T) {
 	curl("--http2", "/status/404")
 	curl("--http2", "/slow/300")
 	var rows []map[string]string
-	for range 100 { // the last response is shown when the frontend likes
-		if rows = b.Rows(5); find(rows, "300")["status"] == "200" {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	eventually(t, "the last response is shown", func() bool {
+		rows = b.Rows(5)
+		return strings.HasPrefix(find(rows, "300")["status"], "200")
+	})
 	for name, want := range map[string]map[string]string{
 		"early?n=1": {"method": "GET", "status": "200", "protocol": "h2", "domain": "localhost", "initiator": "curl"},
 		"live?n=2":  {"method": "GET", "status": "200", "protocol": "http/1.1", "initiator": "curl"},
@@ -115,7 +112,7 @@ func TestDevToolsOfDemo(t *testing.T) {
 	}
 	defer func() { cmd.Process.Kill(); cmd.Wait() }()
 	eventually(t, "the demo is over", func() bool { return strings.Contains(errs.String(), "DevTools stays at") })
-	b.Open(ps(t, cmd)[0].DevTools)
+	b.Open(devTools(t, cmd))
 	if rows := b.Rows(18); len(rows) != 18 {
 		t.Errorf("%d rows", len(rows))
 	}

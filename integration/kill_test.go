@@ -30,15 +30,20 @@ type psRow struct {
 	}
 }
 
-// ps lists the sessions below the directory that cmd runs in.
-func ps(t testing.TB, cmd *exec.Cmd) []psRow {
-	t.Helper()
-	c := exec.Command(cmd.Path, "ps", "--json")
+// beside is another command of the same program and user.
+func beside(cmd *exec.Cmd, args ...string) *exec.Cmd {
+	c := exec.Command(cmd.Path, args...)
 	c.Env, c.Dir = cmd.Env, cmd.Dir
 	if cmd.SysProcAttr != nil && cmd.SysProcAttr.Credential != nil {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: cmd.SysProcAttr.Credential}
 	}
-	b, err := c.Output()
+	return c
+}
+
+// ps lists the sessions below the directory that cmd runs in.
+func ps(t testing.TB, cmd *exec.Cmd) []psRow {
+	t.Helper()
+	b, err := beside(cmd, "ps", "--json").Output()
 	if err != nil {
 		return nil
 	}
@@ -62,6 +67,19 @@ func rolePID(t testing.TB, cmd *exec.Cmd, role string) int {
 		return pid != 0
 	})
 	return pid
+}
+
+// devTools is the address of the only session's DevTools.
+func devTools(t testing.TB, cmd *exec.Cmd) (url string) {
+	t.Helper()
+	eventually(t, "the session is listed", func() bool {
+		rows := ps(t, cmd)
+		if len(rows) == 1 {
+			url = rows[0].DevTools
+		}
+		return url != ""
+	})
+	return url
 }
 
 // eventually polls until ok; a minute is never.

@@ -167,14 +167,7 @@ func TestSessionOnAnotherServer(t *testing.T) {
 	if out, stderr, code := s.clipper(t, "ps"); code != 0 || !strings.Contains(out, url) || !strings.Contains(out, "--creds") {
 		t.Errorf("ps: exit %d %s %s", code, out, stderr)
 	}
-	tap := make(chan string, 1)
-	go func() {
-		out, stderr, code := s.clipper(t, "tap", "http")
-		if code != 0 {
-			t.Errorf("tap: exit %d %s", code, stderr)
-		}
-		tap <- out
-	}()
+	tap := s.tap(t, "http")
 	nc, err := nats.Connect(url, nats.UserCredentials(creds))
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +192,7 @@ func TestSessionOnAnotherServer(t *testing.T) {
 	get("size/300000")
 	s.end(t)
 	sameAsServer(t, readHAR(t, filepath.Join(s.cmd.Dir, "out.har")), srv.Log())
-	if out := <-tap; !strings.Contains(out, "/json/one") {
+	if out := tap(); !strings.Contains(out, "/json/one") {
 		t.Errorf("tap: %s", out)
 	}
 	if n := streams(); n != 0 {

@@ -328,11 +328,7 @@ func TestLosses(t *testing.T) {
 	// A datagram to the sandbox's own address passes lo only.
 	const flood = `/usr/bin/python3 -c "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"10.0.2.100\", 7777)); [s.sendto(bytes(60000), (\"10.0.2.100\", 7777)) for i in range(400)]"`
 	s.do(t, flood)
-	tap := make(chan string)
-	go func() {
-		out, _, _ := s.clipper(t, "tap", "frames")
-		tap <- out
-	}()
+	tap := s.tap(t, "frames")
 	reader := rolePID(t, s.cmd, "capture")
 	syscall.Kill(reader, syscall.SIGSTOP)
 	s.do(t, flood)
@@ -347,7 +343,7 @@ func TestLosses(t *testing.T) {
 	if !regexp.MustCompile(`[1-9][0-9]* frames were lost`).MatchString(s.stderr.String()) {
 		t.Errorf("the summary is silent about it:\n%s", s.stderr.String())
 	}
-	if out := <-tap; !strings.Contains(out, " packets were not captured") {
+	if out := tap(); !strings.Contains(out, " packets were not captured") {
 		t.Errorf("the layer frames has no gap: %.2000s", out)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -23,11 +22,7 @@ func TestOwnersOnTheBus(t *testing.T) {
 		port := strings.TrimSuffix(url[strings.LastIndexByte(url, ':')+1:], "/")
 		s := startSession(t, w, "--no-devtools", "-q")
 		s.do(t, "true")
-		tap := exec.Command(s.cmd.Path, "tap", "proc")
-		tap.Env, tap.Dir = s.cmd.Env, s.cmd.Dir
-		if w.name != "" {
-			tap.SysProcAttr = &syscall.SysProcAttr{Credential: s.cmd.SysProcAttr.Credential}
-		}
+		tap := beside(s.cmd, "tap", "proc")
 		var lines syncBuffer
 		tap.Stdout = &lines
 		if err := tap.Start(); err != nil {

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"clipper/integration/truth"
@@ -70,13 +69,32 @@ func (s *session) end(t *testing.T) {
 // clipper runs another command of the same user against the session.
 func (s *session) clipper(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
-	cmd := exec.Command(s.cmd.Path, args...)
-	cmd.Env, cmd.Dir = s.cmd.Env, s.cmd.Dir
-	if s.cmd.SysProcAttr.Credential != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: s.cmd.SysProcAttr.Credential}
-	}
-	r := finish(t, cmd)
+	r := finish(t, beside(s.cmd, args...))
 	return r.stdout, r.stderr, r.code
+}
+
+// tap runs a tap that finds something to print, and returns when it has begun:
+// from then on the session waits for it. The function that it returns waits for
+// the tap's end and gives what it printed.
+func (s *session) tap(t *testing.T, args ...string) (end func() string) {
+	t.Helper()
+	cmd := beside(s.cmd, append([]string{"tap"}, args...)...)
+	var out, errs syncBuffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() { cmd.Process.Kill() })
+	eventually(t, fmt.Sprint("tap ", args, " has begun"), func() bool { return out.String() != "" || len(ended) > 0 })
+	return func() string {
+		t.Helper()
+		if err := <-ended; err != nil {
+			t.Errorf("tap %v: %v %s", args, err, errs.String())
+		}
+		return out.String()
+	}
 }
 
 func TestSessionCommands(t *testing.T) {
@@ -95,17 +113,9 @@ func TestSessionCommands(t *testing.T) {
 		t.Errorf("ps: exit %d\n%s", code, out)
 	}
 	// Taps see the session from its beginning and end with it.
-	taps := map[string]chan string{}
+	taps := map[string]func() string{}
 	for layer, args := range map[string][]string{"http": {"--json"}, "plain": {"--hex"}, "tcp": {"--hex"}, "proc": nil, "frames": nil, "frames as a file": {"-w", "-"}} {
-		c := make(chan string, 1)
-		taps[layer] = c
-		go func() {
-			out, stderr, code := s.clipper(t, append([]string{"tap", strings.Fields(layer)[0]}, args...)...)
-			if code != 0 {
-				t.Errorf("tap %s: exit %d %s", layer, code, stderr)
-			}
-			c <- out
-		}()
+		taps[layer] = s.tap(t, append([]string{strings.Fields(layer)[0]}, args...)...)
 	}
 	if _, stderr, code := s.clipper(t, "tap", "keys"); code != 125 || !strings.Contains(stderr, "never leave") {
 		t.Errorf("tap keys: exit %d %q", code, stderr)
@@ -129,8 +139,8 @@ func TestSessionCommands(t *testing.T) {
 
 	sameAsServer(t, readHAR(t, filepath.Join(s.cmd.Dir, "out.har")), srv.Log())
 	outs := map[string]string{}
-	for layer, c := range taps {
-		outs[layer] = <-c
+	for layer, end := range taps {
+		outs[layer] = end()
 	}
 	urls := 0
 	for line := range strings.Lines(outs["http"]) {
@@ -205,21 +215,13 @@ func TestSwapReplays(t *testing.T) {
 		}
 	}
 	s.do(t, curl("three"))
-	late := make(chan string)
-	go func() {
-		out, stderr, code := s.clipper(t, "tap", "http")
-		if code != 0 {
-			t.Errorf("tap: exit %d %s", code, stderr)
-		}
-		late <- out
-	}()
-	devTools := ps(t, s.cmd)[0].DevTools
-	if r, err := http.Get(devTools + "json/list"); err != nil || r.StatusCode != 200 {
+	late := s.tap(t, "http")
+	if r, err := http.Get(devTools(t, s.cmd) + "json/list"); err != nil || r.StatusCode != 200 {
 		t.Errorf("DevTools is not there any more: %v", err)
 	}
 	s.end(t)
 	sameAsServer(t, readHAR(t, filepath.Join(s.cmd.Dir, "out.har")), srv.Log())
-	out := <-late
+	out := late()
 	for _, path := range []string{"one", "two", "three"} {
 		if n := strings.Count(out, "/json/"+path+" "); n != 1 {
 			t.Errorf("the history has /json/%s %d times:\n%s", path, n, out)

@@ -2,17 +2,18 @@ package natsbus
 
 import "github.com/nats-io/nats-server/v2/server"
 
-// Clients is how many connections have a name, as given to Connect.
-func (s *Server) Clients(name string) int {
+// Clients is how many connections have a name, as given to Connect, and how many
+// messages came from them.
+func (s *Server) Clients(name string) (n int, messages int64) {
 	z, err := s.nats.Connz(&server.ConnzOptions{})
 	if err != nil {
-		return 0
+		return 0, 0
 	}
-	n := 0
 	for _, c := range z.Conns {
 		if c.Name == name {
 			n++
+			messages += c.InMsgs
 		}
 	}
-	return n
+	return n, messages
 }

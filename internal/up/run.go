@@ -587,11 +587,19 @@ func (r *run) waitForTaps() {
 	if r.server == nil { // what others do on their server is theirs
 		return
 	}
-	for range tapLimit / tapPoll {
-		if r.server.Clients(TapName) == 0 {
+	end := time.Now().Add(drainLimit)
+	if r.failure() != nil { // a layer may have no end
+		end = time.Now().Add(tapLimit)
+	}
+	last := int64(0)
+	for since := time.Now(); time.Since(since) < tapLimit && time.Now().Before(end); time.Sleep(tapPoll) {
+		n, asked := r.server.Clients(TapName)
+		if n == 0 {
 			return
 		}
-		time.Sleep(tapPoll)
+		if asked != last { // one that reads asks for more
+			last, since = asked, time.Now()
+		}
 	}
 }
 
