@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -99,6 +100,23 @@ func TestTools(t *testing.T) {
 				t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
 			}
 		})
+	})
+}
+
+// TestClipperInClipper: Clipper runs what it is told under Clipper, too. Only one of
+// the two can have the hook, and the other says so.
+func TestClipperInClipper(t *testing.T) {
+	url := hostHTTP(t)
+	everybody(t, func(t *testing.T, w who) {
+		up := []string{clipper(t), "up", "--no-devtools"}
+		r := finish(t, w.command(t, slices.Concat(up, []string{"-q", "--har", "outer.har", "--"}, up, []string{"--", "sh", "-c", "curl -sS " + url + "; exit 7"})...))
+		r.wants(t, 7, "runs under another clipper", "GET")
+		if r.stdout != "hello" {
+			t.Errorf("stdout %q", r.stdout)
+		}
+		if !strings.Contains(string(readFile(t, filepath.Join(r.dir, "outer.har"))), url) {
+			t.Error("the outer session has not seen the request")
+		}
 	})
 }
 

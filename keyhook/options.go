@@ -14,7 +14,7 @@ type KeyLogFile = keylog.File
 
 // Options say what Main works on. Descriptors are given by number.
 type Options struct {
-	ListenerFD int  `json:"listenerFD"`         // seccomp listener, from Install
+	ListenerFD int  `json:"listenerFD"`         // seccomp listener, from Install; -1: there is none
 	Killable   bool `json:"killable,omitempty"` // as Install said
 	RingFD     int  `json:"ringFD"`             // Shared.Ring
 	StateFD    int  `json:"stateFD"`            // Shared.State

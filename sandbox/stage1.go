@@ -111,12 +111,12 @@ func prepare(c *stage.Config, install func() (int, bool, error)) (*stage.Report,
 		return nil, nil, stage.Fail(stage.StepNetwork, err)
 	}
 	if c.Hook {
-		fd, killable, err := install()
-		if err != nil {
-			return nil, nil, stage.Fail(stage.StepSeccomp, fmt.Errorf("install the seccomp filter: %w", err))
+		if fd, killable, err := install(); err != nil {
+			r.Unhooked = stage.Fail(stage.StepSeccomp, err)
+		} else {
+			add(stage.FileListener, fd)
+			r.Killable = killable
 		}
-		add(stage.FileListener, fd)
-		r.Killable = killable
 	}
 	return r, fds, nil
 }

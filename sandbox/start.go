@@ -24,7 +24,11 @@ type Sandbox struct {
 	Packet   *os.File // socket(AF_PACKET, SOCK_RAW, 0), for capture.Setup
 	Diag     *os.File // NETLINK_SOCK_DIAG socket of the namespace
 	Loopback *os.File // packet socket by which packets reach ::1; nil where ::1 stays the sandbox's own
-	Listener *os.File // seccomp listener; nil without Spec.Hook
+	Listener *os.File // seccomp listener; nil without Spec.Hook, or see Unhooked
+
+	// Unhooked is why there is no listener although Spec.Hook is set: EBUSY if the
+	// caller itself runs under somebody's listener, of which there can be but one.
+	Unhooked error
 
 	// Killable: the listener has SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (5.19).
 	Killable bool
@@ -130,6 +134,9 @@ func (s *Sandbox) receive() error {
 	s.Diag, s.Listener = files[stage.FileDiag], files[stage.FileListener]
 	s.Loopback = files[stage.FileLoopback]
 	s.TunIndex, s.Killable = r.TunIndex, r.Killable
+	if r.Unhooked != nil {
+		s.Unhooked = r.Unhooked
+	}
 	if r.Failure != nil {
 		return r.Failure
 	}

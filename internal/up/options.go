@@ -57,8 +57,9 @@ type Options struct {
 // longer is an error with the step's name, never a hang.
 const (
 	readyPoll  = 100 * time.Millisecond
-	readyLimit = 20 * time.Second // from the start of a role until it says that it is ready
-	drainLimit = 30 * time.Second // from the app's end until the last output
+	readyLimit = 20 * time.Second       // from the start of a role until it says that it is ready
+	drainLimit = 30 * time.Second       // from the app's end until the last output
+	leftGrace  = 200 * time.Millisecond // for what ends right after the command
 	tapPoll    = 20 * time.Millisecond
 	tapLimit   = 2 * time.Second // from the last output until the taps have read everything
 	stopLimit  = 3 * time.Second // from SIGTERM until a role has ended

@@ -350,18 +350,24 @@ func (r *run) startSources() error {
 	r.files = append(r.files, life)
 	r.life = spawner
 	sb := r.sandbox
-	network := netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, LifeFD: 8, ListenerFD: 9, RemainsFD: 10,
+	network := netd.Options{TunFD: 3, DiagFD: 4, PacketFD: 5, PageFD: 6, ReadyFD: 7, LifeFD: 8, RemainsFD: 9,
 		MTU: sb.MTU, IPv6: sb.IPv6, Publish: r.publish, Remains: r.session.Dir, Orphaned: []string{"clipper", SweepRole}}
-	files := []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"], life, sb.Listener, r.session.Lock()}
+	files := []*os.File{sb.Tun, sb.Diag, sb.Packet, r.page, tell["netd"], life, r.session.Lock()}
 	if sb.Loopback != nil {
 		network.LoopbackFD = 3 + len(files)
 		files = append(files, sb.Loopback)
 	}
+	keys := keyhook.Options{ListenerFD: -1, RingFD: 3, StateFD: 4, ReadyFD: 5, Killable: sb.Killable, KeyLogFiles: r.keyLogs, AppPID: sb.PID}
+	keyFiles := []*os.File{r.shared.Ring, r.shared.State, tell["keyhook"]}
+	if sb.Listener != nil {
+		network.ListenerFD, keys.ListenerFD = 3+len(files), 3+len(keyFiles)
+		files, keyFiles = append(files, sb.Listener), append(keyFiles, sb.Listener)
+	} else {
+		r.term.Say("TLS secrets come only from Java and from programs that honour SSLKEYLOGFILE: %s", unhooked(sb.Unhooked))
+	}
 	specs := []roles.Spec{
 		{Name: "netd", Access: r.access, Orphan: true, Files: files, Options: network},
-		{Name: "keyhook", Access: r.keysAccess,
-			Files:   []*os.File{sb.Listener, r.shared.Ring, r.shared.State, tell["keyhook"]},
-			Options: keyhook.Options{ListenerFD: 3, RingFD: 4, StateFD: 5, ReadyFD: 6, Killable: sb.Killable, KeyLogFiles: r.keyLogs, AppPID: sb.PID}},
+		{Name: "keyhook", Access: r.keysAccess, Files: keyFiles, Options: keys},
 	}
 	for _, spec := range specs {
 		if err := r.roles.Start(spec); err != nil {
@@ -375,6 +381,14 @@ func (r *run) startSources() error {
 		return err
 	}
 	return r.ready("keyhook", wait["keyhook"])
+}
+
+// unhooked says why the command could not get the seccomp filter.
+func unhooked(err error) string {
+	if errors.Is(err, syscall.EBUSY) {
+		return "clipper itself runs under another clipper, or in a container that watches system calls as it does"
+	}
+	return fmt.Sprintf("%v (see clipper doctor)", err)
 }
 
 // readyPipe is for a role's word that it is ready.
@@ -448,6 +462,13 @@ func (r *run) leftBehind(ctx context.Context) {
 		return
 	}
 	if !r.o.WaitAll {
+		// Helpers of a command often end a moment after it.
+		grace, cancel := context.WithTimeout(ctx, leftGrace)
+		defer cancel()
+		if r.sandbox.WaitAll(grace) == nil {
+			return
+		}
+		left = r.sandbox.Processes()
 		r.left = true
 		r.term.Say("the command has ended and left %s running, with a network that is not recorded any more: %s (--wait-all waits, --kill-all ends them)", processes(len(left)), names(left))
 		return

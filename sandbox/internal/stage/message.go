@@ -60,6 +60,7 @@ type Report struct {
 	Files    []string `json:"files,omitempty"` // of the descriptors in the same message
 	TunIndex int      `json:"tunIndex,omitempty"`
 	Killable bool     `json:"killable,omitempty"`
+	Unhooked *Failure `json:"unhooked,omitempty"` // why there is no listener
 	Failure  *Failure `json:"failure,omitempty"`
 }
 
