@@ -19,6 +19,63 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
+// natsCommand is a directory with the nats command, which scripts/test builds, where
+// everybody can run it.
+func natsCommand(t *testing.T) string {
+	path, err := exec.LookPath("nats")
+	if err != nil {
+		path = "../bin/tools/nats"
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("the nats command is not there")
+	}
+	dir := filepath.Join(workDir, "natscli")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := exec.Command("cp", path, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, b)
+	}
+	return dir
+}
+
+// TestNATSCommand: the line that `clipper ps` prints, given to a shell as it is,
+// follows the requests with the nats command.
+func TestNATSCommand(t *testing.T) {
+	dir := natsCommand(t)
+	srv, ca := truthServer(t, truth.Options{})
+	w := plainUser(t)
+	s := startSession(t, w, "-q", "--no-devtools")
+	s.do(t, "true") // the session is there
+	out, stderr, code := s.clipper(t, "ps")
+	_, line, ok := strings.Cut(out, "  nats      ")
+	if code != 0 || !ok {
+		t.Fatalf("ps: exit %d %s %s", code, out, stderr)
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	cmd := w.command(t, "sh", "-c", "exec "+line)
+	cmd.Env = append(cmd.Env, "PATH="+dir+":"+os.Getenv("PATH"))
+	ended := make(chan struct{})
+	var said syncBuffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { cmd.Wait(); close(ended) }()
+	eventually(t, "the request is shown", func() bool {
+		s.do(t, fmt.Sprintf("curl -sS -o /dev/null --cacert %s %s/json/one", ca, srv.URL))
+		select {
+		case <-ended:
+			t.Fatalf("the nats command has ended: %s", said.String())
+		default:
+		}
+		return strings.Contains(said.String(), srv.URL+"/json/one")
+	})
+	cmd.Process.Kill()
+	<-ended
+	s.end(t)
+}
+
 // TestPlainNATS: what `clipper ps` prints is enough for the plain nats command,
 // here as its library, to follow the requests, and for nothing else.
 func TestPlainNATS(t *testing.T) {

@@ -46,6 +46,9 @@ func TestContradictions(t *testing.T) {
 		{"up --no-devtools --stay -- true", "--no-devtools goes with none"},
 		{"up --no-devtools --devtools=127.0.0.1:0 -- true", "--no-devtools goes with none"},
 		{"up --devtools 127.0.0.1:5000 -- true", "--devtools=127.0.0.1:5000"},
+		{"up --devtools=0.0.0.0:5000 -- true", "--devtools=127.0.0.1:5000"},
+		{"up --devtools=nowhere -- true", "HOST:PORT"},
+		{"read --devtools=[::]:5000 files_test.go", "to this machine only"},
 		{"up --keep-max 5MB -- true", "needs --keep"},
 		{"up --nats-max 5MB -- true", "needs --nats"},
 		{"up --har same --json same -- true", "the same file"},
@@ -67,6 +70,14 @@ func TestContradictions(t *testing.T) {
 		err := root.ExecuteContext(t.Context())
 		if err == nil || !strings.Contains(err.Error(), c[1]) {
 			t.Errorf("%s: %v, want an error with %q", c[0], err, c[1])
+		}
+	}
+}
+
+func TestDevToolsAddress(t *testing.T) {
+	for value, want := range map[string]string{"": "", "9229": "127.0.0.1:9229", ":0": "127.0.0.1:0", "localhost:1": "127.0.0.1:1", "127.0.0.2:1": "127.0.0.2:1", "[::1]:1": "[::1]:1"} {
+		if got, err := devToolsAddress(value); got != want || err != nil {
+			t.Errorf("%q: %q, %v", value, got, err)
 		}
 	}
 }

@@ -84,6 +84,10 @@ func (g *reading) run(ctx context.Context, path string) error {
 	if err := g.choice.compile(g.out.Packets); err != nil {
 		return err
 	}
+	var err error
+	if g.devtools, err = devToolsAddress(g.devtools); err != nil {
+		return err
+	}
 	h, err := decoderOptions(g.protos)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -69,7 +70,13 @@ func Main(ctx context.Context, args []string) int {
 	return exitFailure
 }
 
-func complain(err error) { fmt.Fprintf(os.Stderr, "clipper: %v\n", err) }
+func complain(err error) {
+	help := ""
+	if errors.Is(err, syscall.EMFILE) {
+		help = " (raise the limit: ulimit -n 1024)"
+	}
+	fmt.Fprintf(os.Stderr, "clipper: %v%s\n", err, help)
+}
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{

@@ -169,7 +169,10 @@ func isAddress(s string) bool {
 func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 	none, _ := c.Flags().GetBool("no-devtools")
 	o.DevTools = !none
-	o.Address = strings.TrimSpace(o.Address)
+	var err error
+	if o.Address, err = devToolsAddress(strings.TrimSpace(o.Address)); err != nil {
+		return err
+	}
 	if o.Partitions < 1 || o.Partitions > 64 || o.Partitions&(o.Partitions-1) != 0 {
 		return usageError{fmt.Errorf("--partitions %d: a power of two from 1 to 64 is needed", o.Partitions)}
 	}
@@ -180,7 +183,7 @@ func runUp(c *cobra.Command, o up.Options, ch *choice) error {
 		return err
 	}
 	o.Filter, o.Expect, o.Redact = ch.filter, ch.expect, ch.redact
-	err := apart(natsFiles(o),
+	err = apart(natsFiles(o),
 		[]namedFile{{"--har", o.HAR}, {"--json", o.JSON}, {"-w", o.Packets}, {"--keylog", o.KeyLog}, {"--junit", ch.junit}})
 	if err != nil {
 		return err
