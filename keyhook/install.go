@@ -1,12 +1,9 @@
 package keyhook
 
 import (
-	"errors"
 	"fmt"
 
 	"clipper/keyhook/internal/seccomp"
-
-	"golang.org/x/sys/unix"
 )
 
 // Install puts the notifying filter on the calling thread, which it locks: the
@@ -20,9 +17,6 @@ func Install() (listenerFD int, killable bool, err error) { return install(true)
 
 func install(tryKillable bool) (listenerFD int, killable bool, err error) {
 	fd, killable, err := seccomp.Install(tryKillable)
-	if errors.Is(err, unix.EBUSY) {
-		return -1, false, errors.New("a program that runs under clipper up, or under another supervisor by seccomp, is watched already: run clipper outside of it")
-	}
 	if err != nil {
 		return -1, false, fmt.Errorf("keyhook: seccomp filter with user notification (Linux 5.5 or later): %w", err)
 	}
