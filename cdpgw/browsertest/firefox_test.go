@@ -57,7 +57,7 @@ func firefox(t *testing.T) *bidi {
 		if b.ws, _, err = websocket.DefaultDialer.Dial(u+"/session", nil); err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(time.Minute):
+	case <-time.After(2 * time.Minute):
 		t.Fatal("Firefox does not listen")
 	}
 	t.Cleanup(func() { b.ws.Close() })
@@ -118,7 +118,7 @@ func (b *bidi) eval(expr string, v any) {
 }
 
 func (b *bidi) until(ok func() bool) bool {
-	for range 150 {
+	for range 600 {
 		if ok() {
 			return true
 		}

@@ -54,12 +54,12 @@ func StartWith(t testing.TB, preferences string) *Tab {
 		t.Skip("chromium is not installed")
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(profile))
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.UserDataDir(profile), chromedp.WSURLReadTimeout(2*time.Minute))
 	ctx, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancel)
 	return &Tab{ctx, t}
 }
@@ -126,9 +126,9 @@ func Settled(rows []map[string]string) bool {
 	return true
 }
 
-// Until polls, for the frontend renders when it likes; half a minute is never.
+// Until polls, for the frontend renders when it likes; two minutes are never.
 func (b *Tab) Until(ok func() bool) bool {
-	for range 300 {
+	for range 1200 {
 		if ok() {
 			return true
 		}
