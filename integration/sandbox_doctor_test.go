@@ -1,10 +1,13 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // doctorReport is what `clipper doctor --json` prints.
@@ -69,6 +72,59 @@ func TestDoctor(t *testing.T) {
 	if r.wants(t, 0); r.stdout != "hello" {
 		t.Errorf("without locked memory: %q", r.stdout)
 	}
+}
+
+// restricted runs a command as AppArmor does what it restricts: user namespaces can
+// be made, but nothing that needs a capability in them succeeds.
+var restricted = fmt.Sprintf(`
+import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+LOAD, EQUAL, RETURN, ALLOW, EPERM = 0x20, 0x15, 0x06, 0x7fff0000, 0x00050001
+rules = []
+def rule(code, jt, jf, k): rules.append(struct.pack("HBBI", code, jt, jf, k))
+def deny(call, argument=None, value=0):
+    rule(LOAD, 0, 0, 0); rule(EQUAL, 0, 1 if argument is None else 3, call)
+    if argument is not None: rule(LOAD, 0, 0, 16 + 8 * argument); rule(EQUAL, 0, 1, value)
+    rule(RETURN, 0, 0, EPERM)
+deny(%d) # netlink
+deny(%d) # mount
+deny(%d, 1, 0x400454ca) # TUNSETIFF
+rule(RETURN, 0, 0, ALLOW)
+code = ctypes.create_string_buffer(b"".join(rules))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code)))
+libc.prctl(38, 1, 0, 0, 0)
+if libc.prctl(22, 2, program, 0, 0): sys.exit(os.strerror(ctypes.get_errno()))
+os.execv(sys.argv[1], sys.argv[1:])
+`, unix.SYS_SENDTO, unix.SYS_MOUNT, unix.SYS_IOCTL)
+
+// TestDoctorAppArmor: on a machine that restricts user namespaces, as Ubuntu does,
+// doctor finds it out by trying, and up says why it fails; the advice is a profile
+// for this one program.
+func TestDoctorAppArmor(t *testing.T) {
+	w := plainUser(t)
+	m := newMachine(t)
+	m.sh("mount", "-t", "tmpfs", "tmpfs", "/proc/sys/kernel")
+	m.sh("sh", "-c", "echo 1 >/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+	command := func(argv ...string) *exec.Cmd {
+		return w.command(t, append([]string{"/usr/bin/python3", "-c", restricted, clipper(t)}, argv...)...)
+	}
+	var d doctorReport
+	r := m.finish(command("doctor", "--json"))
+	if unmarshal(t, []byte(r.stdout), &d); r.code != 1 {
+		t.Errorf("exit %d, want 1: clipper up cannot work", r.code)
+	}
+	status, detail, fix := d.probe(t, "user-namespaces")
+	if status != "missing" || !strings.HasPrefix(detail, "AppArmor restricts unprivileged user namespaces") || !strings.HasSuffix(detail, "operation not permitted") {
+		t.Errorf("user-namespaces is %s: %s", status, detail)
+	}
+	profile := `profile clipper "` + clipper(t) + `" flags=(unconfined) {`
+	if !strings.Contains(fix, profile) || strings.Contains(fix, "sysctl") {
+		t.Errorf("to fix: %s", fix)
+	}
+	if status, detail, _ := d.probe(t, "tun"); status != "ok" {
+		t.Errorf("tun is %s: %s", status, detail)
+	}
+	m.finish(command("up", "--", "true")).wants(t, 125, "operation not permitted", "AppArmor restricts", profile)
 }
 
 // TestDoctorInContainer looks at a machine that says it is a container's, with a

@@ -23,20 +23,21 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// stepProbes names the probe that explains the failure of a step of stage 1.
+// stepProbes names the probe that explains the failure of a step of stage 1. Where
+// it finds nothing, the namespaces are without rights.
 var stepProbes = map[string]string{
-	"namespace": "user-namespaces",
-	"tun":       "tun",
-	"packet":    "packet-ring",
-	"network":   "user-namespaces",
-	"seccomp":   "seccomp-notify",
+	"tun":    "tun",
+	"packet": "packet-ring",
 }
 
-// Explain runs the probe that belongs to a failed step and returns an *Error if
-// the probe fails too, otherwise err.
+// Explain runs the probes that belong to a failed step and returns an *Error if one
+// fails too, otherwise err.
 func Explain(step string, err error, o Options) error {
-	for _, p := range Probes {
-		if p.Name == stepProbes[step] {
+	for _, name := range []string{stepProbes[step], "user-namespaces"} {
+		for _, p := range Probes {
+			if p.Name != name {
+				continue
+			}
 			if f := p.Examine(o); f.Status != OK {
 				return &Error{Finding: f, Err: err}
 			}
