@@ -75,6 +75,21 @@ func (f *fetcher) openSSLStripped() string {
 	return f.cc("openssl-stripped", "openssl", "-static", "-s", "-lssl", "-lcrypto")
 }
 
+// gitOpenSSL lets git use the libcurl that is linked with OpenSSL.
+func (f *fetcher) gitOpenSSL() string {
+	if bin := installed("/usr/lib/git-core/git-remote-https")(); !strings.HasPrefix(bin, "/") {
+		return bin
+	}
+	if err := os.Mkdir(filepath.Join(f.dir, "curl"), 0o755); err != nil {
+		f.t.Fatal(err)
+	}
+	lib := f.cc("curl/libcurl-gnutls.so.4", "libcurl", "-shared", "-fPIC", "-Wl,-soname,libcurl-gnutls.so.4", "-Wl,--version-script="+keysData+"libcurl.map", "-l:libcurl.so.4")
+	if !strings.HasPrefix(lib, "/") {
+		return lib
+	}
+	return filepath.Dir(lib)
+}
+
 // golang builds the Go client by a toolchain: "" is this one, a version one of
 // the module proxy, a path that program.
 func (f *fetcher) golang(toolchain string, flags ...string) string {
