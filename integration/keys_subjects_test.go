@@ -38,6 +38,9 @@ exec firefox-esr --headless --no-remote --profile $PWD/p --screenshot $PWD/page.
 	python11 := func() string {
 		return f.pip("openssl11", "cryptography==3.4.8", "pyOpenSSL==21.0.0", "six==1.16.0", "cffi==1.17.1", "pycparser==2.22")
 	}
+	curlCFFI := func() string {
+		return f.pip("curl-cffi", "curl_cffi==0.17.0", "cffi==2.1.1", "pycparser==3.12", "certifi==2026.10.19.post1")
+	}
 	jdk := func(version string) func() string { return func() string { f.java(); return f.jdk(version) } }
 	classes := filepath.Join(f.dir, "java")
 	npm := func(pkg, bin string) func() string { return func() string { return f.npm(pkg, bin) } }
@@ -65,6 +68,7 @@ exec firefox-esr --headless --no-remote --profile $PWD/p --screenshot $PWD/page.
 		{stack: "OpenSSL, static musl", name: "sentry-cli, environment cleared", version: itsVersion, need: npm("@sentry/cli-linux-x64@3.8.0", "bin/sentry-cli"), argv: shell("printf '[http]\\nverify_ssl=false\\n' >.sentryclirc; env -i HOME=$PWD $BIN --url https://$2 --auth-token x info >/dev/null 2>&1 || true"), mechanism: hook, library: "openssl"},
 		{stack: "OpenSSL 1.1", name: "python3 cryptography", version: `PYTHONPATH=$BIN /usr/bin/python3 -W ignore -c 'from OpenSSL import SSL; print(" ".join(SSL.SSLeay_version(0).decode().split()[:2]))'`,
 			need: python11, argv: shell("PYTHONPATH=$BIN exec /usr/bin/python3 -W ignore " + f.file("py_openssl.py") + " $1"), mechanism: hook, library: "openssl", resumes: always},
+		{stack: "BoringSSL, static", name: "python3 curl_cffi", version: "echo 0.17.0", need: curlCFFI, argv: shell("PYTHONPATH=$BIN exec /usr/bin/python3 " + f.file("py_curl_cffi.py") + " $1"), mechanism: hook, library: "boringssl", resumes: always},
 		{stack: "BoringSSL, static, stripped", name: "bun", version: itsVersion, need: npm("@oven/bun-linux-x64@1.4.5", "bin/bun"), argv: itself(f.file("fetch.mjs")), mechanism: hook, library: "boringssl"},
 		{stack: "GnuTLS", name: "wget", version: with(wget, gnutls), need: installed("/usr/bin/wget"), argv: shell("wget -qO- --no-check-certificate $1 $1"), mechanism: hook, library: "gnutls"},
 		{stack: "GnuTLS", name: "wget, environment cleared", version: with(wget, gnutls), need: installed("/usr/bin/wget"), argv: shell("env -i wget -qO- --no-check-certificate $1 $1"), mechanism: hook, library: "gnutls"},

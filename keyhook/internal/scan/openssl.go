@@ -32,7 +32,7 @@ func findOpenSSL(f *file, m isa, res *Result) {
 
 func hookOpenSSL(f *file, m isa, res *Result, syms map[string]symbol) {
 	res.Library, res.Mechanism = "openssl", "symbols"
-	if syms["SSL_CIPHER_get_kx_name"].addr != 0 {
+	if f.isBoringSSL() {
 		res.Library = "boringssl"
 	}
 	if syms[SSLSetCallback].addr == 0 {
@@ -61,6 +61,19 @@ func hookOpenSSL(f *file, m isa, res *Result, syms map[string]symbol) {
 			res.Sites = append(res.Sites, Site{Kind: OpenSSL, Name: name, Addr: s.addr, Text: bytes.Clone(text)})
 		}
 	}
+}
+
+// isBoringSSL tells BoringSSL and its descendants from OpenSSL by the names of their
+// symbols: it is written in C++.
+func (f *file) isBoringSSL() bool {
+	for i := range f.sections {
+		if s := &f.sections[i]; s.kind == uint32(elf.SHT_STRTAB) && s.flags&uint64(elf.SHF_ALLOC) == 0 || s.name == ".dynstr" {
+			if b := f.data(s); bytes.Contains(b, []byte("\x00_ZN4bssl")) || bytes.Contains(b, []byte("\x00SSL_CIPHER_get_kx_name\x00")) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 type symbol struct{ addr, size uint64 }
