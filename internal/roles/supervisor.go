@@ -12,15 +12,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"clipper/bus/natsbus"
-
-	"golang.org/x/sys/unix"
 )
 
 // Environment variables of a role process.
@@ -39,6 +36,7 @@ type Spec struct {
 	Final   bool       // ends by itself with status 0 when its work is done, once Ending was called
 	Ended   func()     // called each time that its process has ended; nil: nobody asks
 	Orphan  bool       // finds out by itself that this process was killed; others are killed with it
+	Yields  bool       // gives way to the app where processors are short: see Yield
 }
 
 // A role that dies more often than this within the window is given up.
@@ -57,8 +55,8 @@ type Supervisor struct {
 	mu     sync.Mutex
 	roles  map[string]*role
 	ending bool
-	forks  chan func()
-	once   sync.Once
+
+	forker, yielding forker
 }
 
 type role struct {
@@ -72,30 +70,6 @@ type role struct {
 	done     chan struct{} // closed when it will not run any more
 	err      error
 	starts   int
-}
-
-// fork runs f on one thread that lives as long as the process: PDEATHSIG
-// follows the thread that forked, not the process.
-func (s *Supervisor) fork(f func()) {
-	s.once.Do(func() {
-		s.forks = make(chan func())
-		go func() {
-			runtime.LockOSThread()
-			// A ^Z that stopped a child before its execve would keep this process in
-			// vfork, so that it could not stop. Roles never do, by what they inherit.
-			var stops unix.Sigset_t
-			for _, sig := range []syscall.Signal{syscall.SIGTSTP, syscall.SIGTTIN, syscall.SIGTTOU} {
-				stops.Val[0] |= 1 << (sig - 1)
-			}
-			unix.PthreadSigmask(unix.SIG_BLOCK, &stops, nil)
-			for f := range s.forks {
-				f()
-			}
-		}()
-	})
-	done := make(chan struct{})
-	s.forks <- func() { f(); close(done) }
-	<-done
 }
 
 // Start starts a role and keeps it running.
@@ -160,7 +134,7 @@ func (s *Supervisor) launch(r *role) error {
 	if !r.spec.Orphan {
 		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	s.fork(func() { err = cmd.Start() })
+	s.fork(r.spec.Yields, func() { err = cmd.Start() })
 	if err != nil {
 		return fmt.Errorf("start %s: %w", r.spec.Name, err)
 	}

@@ -140,6 +140,7 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 		return 0, err
 	}
 	r.startDecoders() // the log keeps for them what the app does meanwhile
+	r.roles.Yield()
 	code, err = r.sandbox.Wait()
 	if err != nil {
 		return 0, err
@@ -425,6 +426,7 @@ func (r *run) startDecoders() {
 	defer r.decoders.Unlock()
 	r.decoders.specs = specs
 	for i := range specs {
+		specs[i].Yields = true
 		specs[i].Path = r.o.Programs[specs[i].Name]
 		if err := r.roles.Start(specs[i]); err != nil {
 			r.fail(err)
