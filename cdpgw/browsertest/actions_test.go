@@ -1,13 +1,18 @@
 package browsertest
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"clipper/bus"
 	"clipper/cdpgw/browsertest/browser"
+	"clipper/cdpgw/internal/fixture"
 )
 
 // What a row's menu copies is what the program sent: a shell runs it.
@@ -39,6 +44,64 @@ func TestCopyAsCurl(t *testing.T) {
 		b.Open(g.Status().URL) // closes the menu
 		b.Rows(4)
 		b.Eval(`Object.defineProperty(navigator, 'clipboard', {value: {writeText: async s => { globalThis.copied = s; }}}) && true`, &ok)
+	}
+}
+
+// What is copied does the same again: a real server gets the same request.
+func TestCopiedRequest(t *testing.T) {
+	for _, name := range []string{"bash", "curl", "base64"} {
+		if _, err := exec.LookPath(name); err != nil {
+			t.Skip(err)
+		}
+	}
+	type request struct{ method, url, kind, body string }
+	got := make(chan request, 1)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- request{r.Method, r.URL.String(), r.Header.Get("Content-Type"), string(body)}
+		w.Header().Set("Content-Length", "10")
+		if r.Method != http.MethodHead {
+			io.WriteString(w, "0123456789")
+		}
+	}))
+	t.Cleanup(srv.Close)
+	g := gateway(t, "h2-get")
+	requests := []request{
+		{"PATCH", "/text?q=a%20b", "application/json", "{\"a\":\"it's $HOME `id` \\n !\"}"},
+		{"POST", "/binary", "application/octet-stream", "\x00\x01\xff\xfe\r\n'!\x80"},
+		{"HEAD", "/head", "", ""},
+	}
+	for i, r := range requests {
+		conn := bus.ConnID(900 + i)
+		line := func(e bus.Event) {
+			e.Conn, e.Stream, e.Time = conn, 1, fixture.Base
+			g.Process(&bus.Record{Layer: bus.HTTP, Type: bus.Line, Conn: conn, Event: &e})
+		}
+		q := bus.Request{Method: r.method, URL: srv.URL + r.url, Proto: "http/1.1"}
+		if r.body != "" {
+			q.Headers = []bus.Field{{Name: "Content-Type", Value: r.kind}, {Name: "Content-Length", Value: strconv.Itoa(len(r.body))}}
+		}
+		line(bus.Event{Type: bus.EventConnection, Connection: &bus.Connection{Flow: bus.Flow{Transport: "tcp"}, Opened: fixture.Base}})
+		line(bus.Event{Type: bus.EventRequest, Request: &q})
+		g.Process(&bus.Record{Layer: bus.Body, Type: bus.BodyBytes, Conn: conn, Stream: 1, Payload: []byte(r.body)})
+		line(bus.Event{Type: bus.EventEnd, End: &bus.MessageEnd{Decoded: uint64(len(r.body)), Wire: uint64(len(r.body))}})
+		line(bus.Event{Type: bus.EventResponse, Response: &bus.Response{Status: 200, Proto: "http/1.1"}})
+		line(bus.Event{Type: bus.EventEnd, Dir: bus.ServerToClient, End: &bus.MessageEnd{}})
+	}
+	b := chromium(t)
+	for _, want := range requests {
+		b.open(g.Status().URL, 5) // anew, which closes the menu
+		var ok bool
+		b.Eval(`Object.defineProperty(navigator, 'clipboard', {value: {writeText: async s => { globalThis.copied = s; }}}) && true`, &ok)
+		b.Menu(strings.TrimPrefix(want.url, "/"), "Copy", "Copy as cURL")
+		b.must(`!!globalThis.copied`)
+		command := b.Text(`globalThis.copied`)
+		if out, err := exec.Command("bash", "-c", command+" -sS").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s\n%s", err, command, out)
+		}
+		if r := <-got; r != want {
+			t.Errorf("got  %q\nwant %q\nby %s", r, want, command)
+		}
 	}
 }
 

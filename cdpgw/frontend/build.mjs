@@ -141,6 +141,16 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
       } else {
         render();
       }`],
+  // What is copied as cURL sends what was sent: bytes that are no text, too, and
+  // HEAD does not wait for a body.
+  ['panels/network/NetworkLogView.ts', "      data.push('--data-raw ' + escapeString(formData));\n", `      const body = platform === 'unix' ? await request.requestFormDataContentData() : null;
+      if (body && !TextUtils.ContentData.ContentData.isError(body) && /[\\0\\uFFFD]/.test(formData)) {
+        data.push("--data-binary @<(base64 -d <<< '" + body.base64 + "')");
+      } else {
+        data.push('--data-raw ' + escapeString(formData));
+      }
+`],
+  ['panels/network/NetworkLogView.ts', "command.push('-X ' + escapeString(request.requestMethod));", `command.push(request.requestMethod === 'HEAD' ? '--head' : '-X ' + escapeString(request.requestMethod));`],
   // Sound and video, which a page would have played.
   ['ui/legacy/components/source_frame/PreviewFactory.ts', '    const contentData = await provider.requestContentData();', `    if (/^(audio|video)\\//.test(mimeType)) {
       return new MediaView(mimeType, provider);
