@@ -283,6 +283,9 @@ func (c *conn) warn(r *bus.Record) {
 		return
 	}
 	v := c.noKeyVerdict()
+	if a := c.heldAlert(); a != nil {
+		v = c.refusal(a)
+	}
 	v.Preliminary = true
 	c.opaque(v, c.stoppedAt)
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -12,10 +13,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"clipper/bus"
 	"clipper/bus/porttest"
 )
 
@@ -263,5 +266,48 @@ func TestOpenSSLOptions(t *testing.T) {
 				t.Errorf("%+v %+v", o.info, o.verdicts)
 			}
 		})
+	}
+}
+
+// TestOpenSSLRefuses: a client that refuses the certificate gets the server's
+// tickets without their secret. Why it failed is known before the secrets end.
+func TestOpenSSLRefuses(t *testing.T) {
+	needOpenSSL(t)
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{testKeys().ecdsa}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*tls.Conn).Handshake() // fails: that is what the test is about
+			c.Close()
+		}
+	}()
+	r := newRecorder()
+	log := filepath.Join(t.TempDir(), "keys")
+	through(t, r, l.Addr().String(), func(addr string) {
+		exec.Command("openssl", "s_client", "-connect", addr, "-servername", "example.test", "-keylogfile", log, "-tls1_3", "-verify_return_error").Run()
+	})
+	keys, _ := os.ReadFile(log)
+	r.trace.secrets = parseKeyLog(t, string(keys))
+	tr := r.end()
+	want := bus.Verdict{Code: bus.VerdictHandshake, Reason: "The TLS handshake with example.test failed: the client sent the alert unknown_ca."}
+	f := newFeeder()
+	f.keys(tr.secrets...)
+	f.tcp(tr.records...)
+	preliminary := want
+	preliminary.Preliminary = true
+	if !slices.Equal(f.out.doubts, []bus.Verdict{preliminary}) {
+		t.Errorf("before the secrets end: %+v", f.out.doubts)
+	}
+	f.eos(bus.TCP, bus.UDP, bus.Keys)
+	f.check(t)
+	if !slices.Equal(f.out.verdicts, []bus.Verdict{want}) {
+		t.Errorf("in the end: %+v", f.out.verdicts)
 	}
 }

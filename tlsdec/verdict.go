@@ -104,8 +104,42 @@ func (c *conn) refused(a *bus.Alert) {
 		return
 	}
 	c.flushInfo(a.Time)
-	c.opaque(bus.Verdict{Code: bus.VerdictHandshake,
-		Reason: "The TLS handshake with " + c.to() + " failed: the " + sender(a.Dir) + " sent the alert " + a.Description + "."}, a.Time)
+	c.opaque(c.refusal(a), a.Time)
+}
+
+func (c *conn) refusal(a *bus.Alert) bus.Verdict {
+	return bus.Verdict{Code: bus.VerdictHandshake,
+		Reason: "The TLS handshake with " + c.to() + " failed: the " + sender(a.Dir) + " sent the alert " + a.Description + "."}
+}
+
+// heldAlert is a fatal alert in the clear behind the record that waits for a
+// secret: who sends one has not got the keys of TLS 1.3, and logs none. A server's
+// session tickets wait like that for a client that refused its certificate.
+func (c *conn) heldAlert() *bus.Alert {
+	if !c.tls.tls13 {
+		return nil
+	}
+	var seen [2]bool
+	for i := range c.queue {
+		r := &c.queue[i]
+		h := &c.half[r.Dir&1]
+		if r.Type != bus.Data || seen[h.dir] {
+			continue
+		}
+		seen[h.dir] = true
+		b := r.Payload
+		if h.mode != modeTLS || h.prot != nil || len(h.partial) > 0 || h.loss.any {
+			continue // no record begins here, or none in the clear
+		}
+		if len(b) > recordHeaderLen && contentType(b[0]) == typeChangeCipherSpec {
+			b = b[recordHeaderLen+1:]
+		}
+		const length = recordHeaderLen + 2
+		if len(b) >= length && contentType(b[0]) == typeAlert && b[3] == 0 && b[4] == 2 && b[5] == alertFatal {
+			return &bus.Alert{Dir: h.dir, Level: "fatal", Description: alertName(b[6]), Code: b[6], Time: r.Time}
+		}
+	}
+	return nil
 }
 
 // unfinished says so when the connection ended in the middle of its handshake.
