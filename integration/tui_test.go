@@ -104,6 +104,29 @@ func TestFullScreenInterrupt(t *testing.T) {
 	s.shows(t, "[exit 0]")
 }
 
+// TestFullScreenTap: the view in another terminal than the command's, also when the
+// session has ended.
+func TestFullScreenTap(t *testing.T) {
+	srv, ca := truthServer(t, truth.Options{})
+	s := startSession(t, root, "-q", "--no-devtools")
+	curl := fmt.Sprintf("curl -sS -o /dev/null --cacert %s %s/json/", ca, srv.URL)
+	s.do(t, curl+"one")
+	tap := newScreen(t, t.TempDir(), "env", "CLIPPER_DIR="+filepath.Join(s.cmd.Dir, "sessions"), clipper(t), "tap", "http", "--tui")
+	tap.shows(t, "/json/one")
+	s.do(t, curl+"two")
+	tap.shows(t, "/json/two")
+	s.end(t)
+	tap.shows(t, "ended")
+	tap.keys(t, "G", "Enter")
+	tap.shows(t, "Response headers")
+	tap.keys(t, "G")
+	tap.shows(t, "Response body")
+	tap.keys(t, "q")
+	tap.shows(t, "2 exchanges")
+	tap.keys(t, "q")
+	tap.shows(t, "[exit 0]")
+}
+
 func TestFullScreenNeedsATerminal(t *testing.T) {
 	if r := run(t, plainUser(t), "up", "--tui", "--", "touch", "ran"); r.code != 125 || !strings.Contains(r.stderr, "--tui needs a terminal") || fileExists(filepath.Join(r.dir, "ran")) {
 		t.Errorf("exit %d %s", r.code, r.stderr)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ import (
 type tapFlags struct {
 	session, file    string
 	json, dump, text bool
+	tui              bool
+	title            string // of the full-screen view
 	choice           choice
 }
 
@@ -49,6 +52,7 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 		Example: `  clipper tap http --filter 'host == "example.com" && status >= 400'
   clipper tap http --json | jq 'select(.type=="request") | .request.url'
   clipper tap plain --text --filter 'process == "curl" && port == 443'
+  clipper tap http --tui                  # the view, beside the command's own terminal
   clipper tap frames -w - | wireshark -k -i -`,
 		Args: exactly(1, "tap needs a layer: frames, tcp, udp, plain, http, body or proc"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -78,8 +82,9 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 					}
 				}
 			}()
+			o.title = strings.Join(f.Command, " ")
 			err = o.run(ctx, b, layer, c.OutOrStdout())
-			if context.Cause(ctx) == errSessionEnded {
+			if err != nil && context.Cause(ctx) == errSessionEnded {
 				return errSessionEnded
 			}
 			return err
@@ -89,6 +94,7 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 	f.StringVar(&o.session, "session", "", "the session's `ID`, when several run")
 	f.StringVarP(&o.file, "write", "w", "", "write the frames to `FILE` as pcapng; - is standard output")
 	f.BoolVar(&o.json, "json", false, "print http as events, one JSON object a line")
+	f.BoolVar(&o.tui, "tui", false, "show http full-screen in this terminal, as 'clipper up --tui' does in the command's")
 	f.BoolVar(&o.text, "text", false, "print what the records carry as text, connection by connection")
 	f.BoolVar(&o.dump, "hex", false, "print what the records carry as hexadecimal and text")
 	f.StringVar(&o.choice.expr, "filter", "", "only the exchanges or connections for which `EXPR` is true (see 'clipper help filter')")
@@ -110,6 +116,8 @@ func (o *tapFlags) check(l bus.Layer) error {
 		return usageError{fmt.Errorf("--redact is for the layers http and proc: in %s credentials may lie across the records", l)}
 	case o.json && l != bus.HTTP && l != bus.Proc:
 		return usageError{fmt.Errorf("--json is for the layers http and proc, not for %s", l)}
+	case o.tui && (l != bus.HTTP || o.json):
+		return usageError{errors.New("--tui shows the layer http: clipper tap http --tui")}
 	case (o.text || o.dump) && (l == bus.HTTP || l == bus.Proc) || o.text && l == bus.Frames:
 		return usageError{fmt.Errorf("--text and --hex are for layers of bytes, not for %s", l)}
 	case o.text && o.dump:
@@ -129,6 +137,8 @@ func (o *tapFlags) run(ctx context.Context, b *natsbus.Bus, l bus.Layer, out io.
 	switch {
 	case l == bus.Frames && o.file != "":
 		return tapFrames(ctx, b, o.file, out)
+	case o.tui:
+		return tapScreen(ctx, b, o.choice, o.title)
 	case l == bus.HTTP && !o.json:
 		return tapLines(ctx, b, o.choice)
 	case l == bus.HTTP && o.choice.filter != nil:

@@ -8,6 +8,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
 
+	"clipper/bus"
 	"clipper/internal/filter"
 )
 
@@ -121,6 +122,12 @@ func (m *model) passes(r *row) bool {
 		x := filter.OfExchange(r.exchange)
 		if r.verdict != nil {
 			x.Verdict = r.verdict.Code
+		}
+		if m.filter.Uses(filter.Body) {
+			for dir := range bus.Dir(2) {
+				body, _, _ := m.view.body(r, dir, filter.MaxBody)
+				x.Bodies[dir] = strings.ToValidUTF8(string(body), "\uFFFD")
+			}
 		}
 		if ok, err := m.filter.Match(x); !ok || err != nil {
 			return false

@@ -77,6 +77,14 @@ func press(m *model, keys ...string) (quit bool) {
 	return quit
 }
 
+func TestFilterSeesBodies(t *testing.T) {
+	_, m := view()
+	press(m, "f", `response.body.contains("/two")`, "enter")
+	if len(m.visible) != 1 {
+		t.Errorf("%d rows pass, want 1", len(m.visible))
+	}
+}
+
 // screen is what a person sees; it must fit, and hold no control but colours.
 func screen(t *testing.T, m *model) string {
 	t.Helper()
