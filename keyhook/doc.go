@@ -26,6 +26,10 @@
 //	Java JSSE                                         an agent by JAVA_TOOL_OPTIONS
 //	everything else                                   SSLKEYLOGFILE, if it honours it
 //
+// What was found in a file is remembered by device, inode, size and times, for large
+// files also on disk, in the user's cache directory: the search of a browser takes
+// a second.
+//
 // # Verdicts
 //
 // A hook event says placed, not-needed or impossible, for the last two with a

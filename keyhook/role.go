@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +97,9 @@ func Serve(ctx context.Context, o Options, p Publisher) error {
 			lost.Add(1)
 		}
 	}}
+	if dir, err := os.UserCacheDir(); err == nil {
+		sup.CacheDir = filepath.Join(dir, "clipper", "searches")
+	}
 	for _, f := range o.KeyLogFiles {
 		if f.Agent != "" {
 			sup.JavaAgent = agentOption(f.Path)

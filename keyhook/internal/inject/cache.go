@@ -12,11 +12,13 @@ import (
 )
 
 // fileKey identifies a file's content well enough: what it is wrong about is
-// found out when the text is compared before it is patched.
+// found out when the text is compared before it is patched. A new link or mode
+// changes it, too.
 type fileKey struct {
 	dev, ino uint64
 	size     int64
 	mtime    unix.Timespec
+	ctime    unix.Timespec
 }
 
 const (
@@ -28,6 +30,7 @@ const (
 type cache struct {
 	mu      sync.Mutex
 	results map[fileKey]*search
+	disk    *disk
 }
 
 type search struct {
@@ -35,14 +38,14 @@ type search struct {
 	res  *scan.Result
 }
 
-func newCache() *cache { return &cache{results: map[fileKey]*search{}} }
+func newCache(dir string) *cache { return &cache{results: map[fileKey]*search{}, disk: openDisk(dir)} }
 
 func statKey(path string) (fileKey, bool) {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fileKey{}, false
 	}
-	return fileKey{uint64(st.Dev), st.Ino, st.Size, st.Mtim}, true
+	return fileKey{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}, true
 }
 
 // lookup is the result for the file if it is known already. A file that is not
@@ -96,10 +99,15 @@ func (c *cache) search(path string, limit time.Duration) *scan.Result {
 
 func (c *cache) run(s *search, path string, k fileKey) {
 	defer close(s.done)
+	if s.res = c.disk.load(k); s.res != nil {
+		return
+	}
 	if s.res = searchFile(path, k); s.res == nil {
 		c.mu.Lock() // it could not be read: another time perhaps
 		delete(c.results, k)
 		c.mu.Unlock()
+	} else if now, ok := statKey(path); ok && now == k {
+		c.disk.save(k, s.res)
 	}
 }
 

@@ -41,6 +41,8 @@ type Supervisor struct {
 	Report func(e *bus.ProcEvent, published func())
 	// JavaAgent is the option in JAVA_TOOL_OPTIONS that is ours, "" if there is none.
 	JavaAgent string
+	// CacheDir is where the results of long searches are kept; "": nowhere.
+	CacheDir string
 	// Log takes what only a developer wants to know; nil: nowhere.
 	Log func(format string, args ...any)
 
@@ -71,7 +73,7 @@ func (s *Supervisor) logf(format string, args ...any) {
 func (s *Supervisor) Serve(stop <-chan struct{}) {
 	quietStops()
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), processors))
-	s.cache = newCache()
+	s.cache = newCache(s.CacheDir)
 	s.slots = make(chan struct{}, maxDances)
 	s.tracker = newTracker(s)
 	defer func() { s.tracker.close(stop != nil) }()

@@ -229,7 +229,7 @@ func (t *tracker) checkExpected() int {
 	for _, x := range open {
 		now, ok := statKey(procPath(x.pid, "exe"))
 		switch {
-		case !ok || now == x.key: // done, or done and gone
+		case !ok || now.dev == x.key.dev && now.ino == x.key.ino: // done, or done and gone
 			t.report(x)
 		case time.Since(x.since) < expectLimit && !closed:
 			later = append(later, x)
