@@ -181,6 +181,39 @@ func TestWaitAllAndKillAll(t *testing.T) {
 	})
 }
 
+// TestSignals: what is sent to clipper reaches the command, as if it had been
+// started without.
+func TestSignals(t *testing.T) {
+	everybody(t, func(t *testing.T, w who) {
+		for _, flag := range []string{"--kill-all=false", "--kill-all"} {
+			cmd := w.command(t, clipper(t), "up", "-q", "--no-devtools", flag, "--", "/usr/bin/python3", "-uc", `
+import signal, sys
+def got(n, frame):
+    print(signal.Signals(n).name)
+    if n == signal.SIGTERM: sys.exit(9)
+for name in "HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM": signal.signal(signal.Signals["SIG" + name], got)
+print("ready")
+while True: signal.pause()`)
+			cmd.SysProcAttr.Setsid = true // no terminal
+			var out, errs syncBuffer
+			cmd.Stdout, cmd.Stderr = &out, &errs
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the command runs", func() bool { return out.String() == "ready\n" })
+			want := "ready\n"
+			for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGTERM} {
+				cmd.Process.Signal(sig)
+				want += unix.SignalName(sig) + "\n"
+				eventually(t, "the command got "+unix.SignalName(sig), func() bool { return out.String() == want })
+			}
+			if cmd.Wait(); cmd.ProcessState.ExitCode() != 9 || errs.String() != "" {
+				t.Errorf("exit %d %s", cmd.ProcessState.ExitCode(), errs.String())
+			}
+		}
+	})
+}
+
 // netns counts the network namespaces that processes of this machine are in.
 func netns() map[string]bool {
 	all := map[string]bool{}

@@ -29,9 +29,7 @@ func initProcess(c *stage.Config, in *stage.Inside) error {
 	in.Close() // the spawner's sign that the program runs
 	go func() {
 		for sig := range signals {
-			switch sig {
-			case unix.SIGINT, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGWINCH, unix.SIGCHLD, unix.SIGURG:
-			default:
+			if sig != unix.SIGCHLD && sig != unix.SIGURG && !byTerminal(sig) {
 				unix.Kill(pid, sig.(unix.Signal))
 			}
 		}

@@ -64,9 +64,9 @@ const TunEnv = "CLIPPER_TUN"
 // type *CommandError means that nothing else was done. An error of type
 // *doctor.Error names what this machine lacks and how to get it.
 //
-// From here to the return of Wait, SIGINT and SIGQUIT do nothing to the caller
-// (a terminal sends them to the program too), and SIGTERM and SIGHUP are passed
-// on to the program.
+// From here to the return of Wait, signals that ask something of a program (SIGTERM,
+// SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM) are passed on to it; those of
+// the terminal it gets by itself.
 func Start(spec Spec) (*Sandbox, error) {
 	if len(spec.Argv) == 0 {
 		return nil, errors.New("sandbox: no command")
