@@ -209,33 +209,81 @@ func (p *peers) cpu() float64 {
 }
 
 // Rows of the table.
-var rows = []string{"up Gb/s", "up CPU s/GB", "down Gb/s", "down CPU s/GB", "32 MiB down Gb/s", "requests/s", "CPU µs/request", "round trip µs", "connect µs", "`true` ms"}
+var rows = []string{"up Gb/s", "up CPU s/GB", "down Gb/s", "down CPU s/GB", "requests/s", "CPU µs/request", "round trip µs", "connect µs", "`true` ms"}
+
+// transfer is one run of iperf3.
+type transfer struct {
+	name string
+	argv []string
+}
+
+// transfers are what tells how a program fares with a capture: what it moves at
+// once may wait in memory for the bus, what it moves for long may not.
+var transfers = []transfer{
+	{"32 MiB down", []string{"-n", "32M", "-R"}},
+	{"256 MiB down", []string{"-n", "256M", "-R"}},
+	{"256 MiB up", []string{"-n", "256M"}},
+	{"1 GiB down", []string{"-n", "1G", "-R"}},
+	{sustained, []string{"-t", "12", "-R"}},
+}
+
+// sustained is the rate of the last three seconds.
+const sustained = "sustained down"
+
+// iperfRun is what iperf3 -J tells of it.
+type iperfRun struct {
+	Intervals []struct {
+		Sum struct {
+			Rate float64 `json:"bits_per_second"`
+		}
+	}
+	End struct {
+		Received struct {
+			Bytes float64
+			Rate  float64 `json:"bits_per_second"`
+		} `json:"sum_received"`
+	}
+}
+
+func (p *peers) iperf3(h how, argv []string) (*iperfRun, error) {
+	out, err := h.run(p.dir, append([]string{"iperf3", "-c", h.host, "-p", p.iperfPort, "-J"}, argv...)...)
+	if err != nil {
+		return nil, err
+	}
+	r := &iperfRun{}
+	return r, json.Unmarshal([]byte(out), r)
+}
+
+// transfer fills in the rates of the transfers for one way, in Gb/s.
+func (p *peers) transfer(h how, m map[string]float64) error {
+	for _, t := range transfers {
+		r, err := p.iperf3(h, t.argv)
+		if err != nil {
+			return err
+		}
+		m[t.name] = r.End.Received.Rate / 1e9
+		if last := r.Intervals[max(0, len(r.Intervals)-3):]; t.name == sustained && len(last) > 0 {
+			sum := 0.0
+			for _, i := range last {
+				sum += i.Sum.Rate
+			}
+			m[t.name] = sum / float64(len(last)) / 1e9
+		}
+	}
+	return nil
+}
 
 // measure fills in the rows for one way.
 func (p *peers) measure(h how, self string) (map[string]float64, error) {
 	m := map[string]float64{}
-	// The last is what the capture holds in memory while the bus is behind.
-	for i, how := range [][]string{{"-t", "1"}, {"-t", "1", "-R"}, {"-n", "32M", "-R"}} {
+	for i, how := range [][]string{{"-t", "1"}, {"-t", "1", "-R"}} {
 		before := p.cpu()
-		out, err := h.run(p.dir, append([]string{"iperf3", "-c", h.host, "-p", p.iperfPort, "-J"}, how...)...)
+		r, err := p.iperf3(h, how)
 		if err != nil {
 			return nil, err
 		}
-		var r struct {
-			End struct {
-				Received struct {
-					Bytes float64
-					Rate  float64 `json:"bits_per_second"`
-				} `json:"sum_received"`
-			}
-		}
-		if err := json.Unmarshal([]byte(out), &r); err != nil {
-			return nil, err
-		}
 		m[rows[2*i]] = r.End.Received.Rate / 1e9
-		if i < 2 {
-			m[rows[2*i+1]] = (p.cpu() - before) / r.End.Received.Bytes * 1e9
-		}
+		m[rows[2*i+1]] = (p.cpu() - before) / r.End.Received.Bytes * 1e9
 	}
 	before := p.cpu()
 	out, err := h.run(p.dir, "wrk", "-t", "1", "-c", "16", "-d", "1", "http://"+h.host+":"+p.port+"/")
@@ -296,6 +344,9 @@ func network(clipper, sandbox string, turns int) error {
 	for range turns {
 		for _, h := range list {
 			m, err := p.measure(h, self)
+			if err == nil && slices.Contains(ours, h.name) {
+				err = p.transfer(h, m)
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", h.name, err)
 			}
@@ -323,14 +374,30 @@ func network(clipper, sandbox string, turns int) error {
 		}
 		fmt.Println()
 	}
-	for _, x := range []struct{ how, is string }{{"captured", "capture"}, {"clipper", "capture and decoding"}} {
-		fmt.Printf("with %s : netd alone", x.is)
-		for _, row := range []string{"up Gb/s", "down Gb/s", "32 MiB down Gb/s", "requests/s"} {
-			fmt.Printf("  %s %.2f", row, ratio(all[x.how], all["netd"], row))
-		}
-		fmt.Println()
+	fmt.Fprint(w, "\nGb/s (of netd alone)")
+	for _, name := range ours {
+		fmt.Fprintf(w, "\t%s", name)
 	}
+	fmt.Fprintln(w, "\t")
+	for _, row := range append(names(transfers), "requests/s") {
+		fmt.Fprint(w, row)
+		for _, name := range ours {
+			fmt.Fprintf(w, "\t%.4g (%.2f)", median(all[name], row), ratio(all[name], all["netd"], row))
+		}
+		fmt.Fprintln(w, "\t")
+	}
+	w.Flush()
 	return memory(clipper, self, p)
+}
+
+// ours are the ways by netd: alone, with its packets recorded, with all of Clipper.
+var ours = []string{"netd", "captured", "clipper"}
+
+func names(list []transfer) (all []string) {
+	for _, t := range list {
+		all = append(all, t.name)
+	}
+	return all
 }
 
 func values(list []map[string]float64, row string) (v []float64) {
