@@ -153,7 +153,7 @@ type result struct {
 	dir            string
 }
 
-// run runs clipper as w to its end; a minute and a half is a hang.
+// run runs clipper as w to its end; five minutes are a hang.
 func run(t testing.TB, w who, args ...string) result {
 	t.Helper()
 	return finish(t, w.command(t, append([]string{clipper(t)}, args...)...))
@@ -172,7 +172,7 @@ func finishAfter(t testing.TB, cmd *exec.Cmd, start func() error) result {
 	if err := start(); err != nil {
 		t.Fatal(err)
 	}
-	hang := time.AfterFunc(90*time.Second, func() { cmd.Process.Signal(syscall.SIGQUIT); cmd.Process.Kill() })
+	hang := time.AfterFunc(5*time.Minute, func() { cmd.Process.Signal(syscall.SIGQUIT); cmd.Process.Kill() })
 	err := cmd.Wait()
 	if !hang.Stop() {
 		t.Fatalf("%v did not end\nstdout: %s\nstderr: %s", cmd.Args, out.String(), errs.String())

@@ -104,7 +104,7 @@ func TestCurlAgainstNginx(t *testing.T) {
 		}
 		entries := readHAR(t, har).Log.Entries
 		slices.SortFunc(entries, func(a, b harEntry) int { return strings.Compare(a.Request.URL, b.Request.URL) })
-		log := n.log(t)
+		log := n.log(t, 4*len(variants))
 		if len(entries) != len(log) || len(log) != 4*len(variants) {
 			t.Fatalf("%d entries in the HAR, %d lines in nginx's log, %d requests made", len(entries), len(log), 4*len(variants))
 		}

@@ -90,12 +90,14 @@ type nginxLine struct {
 	Request, Response                    map[string]string
 }
 
-func (n *nginxServer) log(t *testing.T) []nginxLine {
+// log waits for so many lines: nginx writes each after the response.
+func (n *nginxServer) log(t *testing.T, lines int) []nginxLine {
 	t.Helper()
-	b, err := os.ReadFile(n.access)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var b []byte
+	eventually(t, fmt.Sprint(lines, " lines in nginx's log"), func() bool {
+		b = readFile(t, n.access)
+		return bytes.Count(b, []byte("\n")) >= lines
+	})
 	var all []nginxLine
 	for line := range strings.Lines(string(b)) {
 		var l nginxLine

@@ -47,7 +47,7 @@ func (s *tlsServer) Write(b []byte) (int, error) {
 func (s *tlsServer) await(t testing.TB, n int) {
 	t.Helper()
 	hangs := false
-	guard := time.AfterFunc(60*time.Second, func() {
+	guard := time.AfterFunc(5*time.Minute, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		hangs = true
@@ -258,7 +258,7 @@ func (b *bench) start(t testing.TB, as *syscall.Credential, env []string, stdin 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r.hang = time.AfterFunc(60*time.Second, func() {
+	r.hang = time.AfterFunc(5*time.Minute, func() {
 		t.Errorf("%q hangs", argv)
 		cmd.Process.Kill()
 	})
