@@ -141,6 +141,18 @@ function connectionRows(input: ViewInput): Lit.LitTemplate {
       } else {
         render();
       }`],
+  // Profiles without what upstream does to WebRTC alone: losing, queueing and
+  // reordering packets.
+  ['panels/mobile_throttling/ThrottlingSettingsTab.ts',
+    /\n {4}element\.createChild\('div', 'conditions-list-separator'\);\n {4}element\.createChild\('div', 'conditions-list-text'\)\.textContent = percentText[\s\S]*?UIStrings\.off\);/, ''],
+  ['panels/mobile_throttling/ThrottlingSettingsTab.ts', /\n {4}const packetLoss = editor[\s\S]*?conditions\.packetReordering = packetReordering;/, ''],
+  ['panels/mobile_throttling/ThrottlingSettingsTab.ts', /\n {4}editor\.control\('packetLoss'\)[\s\S]*?packetReordering \?\? false;/, ''],
+  ['panels/mobile_throttling/ThrottlingSettingsTab.ts', /\n {6}\{\n {8}name: 'packetLoss',[\s\S]*?packetReorderingValidator,\n {8}isOptional: false,\n {6}\},/, ''],
+  ['panels/mobile_throttling/ThrottlingSettingsTab.ts', /\n {2}appendHeaderColumn\(element, i18nString\(UIStrings\.packet\w+\)\);/g, ''],
+  // Settings of what is not here.
+  ['panels/settings/SettingsScreen.ts', /\n {6}Common\.Settings\.SettingCategory\.(ELEMENTS|PERFORMANCE|MEMORY|CONSOLE|EXTENSIONS|PERSISTENCE|DEBUGGER|ACCOUNT),/g, ''],
+  // There is no processor to slow down.
+  ['panels/mobile_throttling/ThrottlingSettingsTab.ts', 'settingsContent.append(this.cpuThrottlingCard.element);', ''],
   // What is copied as cURL sends what was sent: bytes that are no text, too, and
   // HEAD does not wait for a body.
   ['panels/network/NetworkLogView.ts', "      data.push('--data-raw ' + escapeString(formData));\n", `      const body = platform === 'unix' ? await request.requestFormDataContentData() : null;

@@ -249,6 +249,9 @@ func line(x *exchange.Exchange) term.Line {
 	if x.Request != nil {
 		l.Method, l.URL = x.Request.Method, x.Request.URL
 	}
+	if x.RequestEnd != nil {
+		l.Content = content(x.RequestEnd.Content)
+	}
 	if x.Response != nil {
 		l.Status = x.Response.Status
 	}
@@ -258,6 +261,21 @@ func line(x *exchange.Exchange) term.Line {
 		l.Failure = "not finished"
 	}
 	return l
+}
+
+// content says what of a request its URL does not tell: the operation of GraphQL,
+// or how many parts it has.
+func content(c *bus.Content) string {
+	switch {
+	case c == nil:
+	case c.Kind == "graphql":
+		return strings.TrimSpace(c.OperationType + " " + c.Operation)
+	case c.Kind == "multipart" && c.PartCount == 1:
+		return "1 part"
+	case c.Kind == "multipart":
+		return strconv.Itoa(c.PartCount) + " parts"
+	}
+	return ""
 }
 
 // process is "curl[42]": the name that the program was called by.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"clipper/bus"
+	"clipper/httpdec/exchange"
 	"clipper/httpdec/har"
 	"clipper/internal/expect"
 	"clipper/internal/filter"
@@ -316,6 +317,22 @@ func TestHARIntoAPipe(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A line says what its URL does not.
+func TestContentOfALine(t *testing.T) {
+	for want, c := range map[string]*bus.Content{
+		"":              nil,
+		"query GetUser": {Kind: "graphql", Operation: "GetUser", OperationType: "query"},
+		"mutation":      {Kind: "graphql", OperationType: "mutation"},
+		"1 part":        {Kind: "multipart", PartCount: 1},
+		"12 parts":      {Kind: "multipart", PartCount: 12},
+	} {
+		x := &exchange.Exchange{Request: &bus.Request{Method: "POST"}, RequestEnd: &bus.MessageEnd{Content: c}}
+		if got := line(x).Content; got != want {
+			t.Errorf("%+v: %q, want %q", c, got, want)
+		}
 	}
 }
 

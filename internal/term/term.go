@@ -61,6 +61,7 @@ type Line struct {
 	Status   int // 0: no response
 	Method   string
 	URL      string
+	Content  string // what the request is, where its URL does not tell
 	Size     uint64 // bytes of the response body on the wire
 	Duration time.Duration
 	Process  string // name and pid, or empty
@@ -91,6 +92,9 @@ func (t *Terminal) format(l Line) string {
 		colour = "36"
 	}
 	url := cut(Printable(l.URL), maxURL)
+	if l.Content != "" {
+		url += " (" + cut(Printable(l.Content), maxURL/2) + ")"
+	}
 	tail := ""
 	if l.Process != "" {
 		tail = "  " + Printable(l.Process)

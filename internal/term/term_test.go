@@ -13,6 +13,8 @@ func TestLines(t *testing.T) {
 	}{
 		{Line{Status: 200, Method: "GET", URL: "https://a/b", Size: 1234, Duration: 34 * time.Millisecond, Process: "curl[7]"},
 			"200 GET    https://a/b  1.2 kB  34 ms  curl[7]\n"},
+		{Line{Status: 200, Method: "POST", URL: "https://a/graphql", Content: "query Us\x1b"},
+			"200 POST   https://a/graphql (query Us\uFFFD)  0 B  0 µs\n"},
 		{Line{Method: "POST", URL: "http://a/", Failure: "reset by the server"},
 			"--- POST   http://a/  0 B  0 µs  reset by the server\n"},
 		{Line{Status: 404, Method: "GET", URL: "http://a/\x1b[2J\r", Duration: 2500 * time.Millisecond},
