@@ -111,8 +111,10 @@ func TestSignals(t *testing.T) {
 	for _, c := range []struct {
 		sig  syscall.Signal
 		want int
-	}{{unix.SIGTERM, 7}, {unix.SIGHUP, 8}} {
-		cmd := w.command(t, settings{}, "sh", "-c", "trap 'exit 7' TERM; trap 'exit 8' HUP; echo ready; while :; do sleep 0.05; done")
+	}{{unix.SIGTERM, 7}, {unix.SIGHUP, 8}, {unix.SIGINT, 9}} {
+		// A session of its own: no terminal sends the program what is sent here.
+		cmd := w.command(t, settings{}, "sh", "-c", "trap 'exit 7' TERM; trap 'exit 8' HUP; trap 'exit 9' INT; echo ready; while :; do sleep 0.05; done")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -121,7 +123,6 @@ func TestSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 		bufio.NewReader(out).ReadString('\n')
-		cmd.Process.Signal(unix.SIGINT) // is for the program, which the terminal tells
 		cmd.Process.Signal(c.sig)
 		cmd.Wait()
 		if got := cmd.ProcessState.ExitCode(); got != c.want {
