@@ -345,6 +345,34 @@ func gone(pid int) bool {
 	return strings.HasPrefix(rest, "Z")
 }
 
+// TestEndedAtTheStart: a signal before the command runs ends the session as one after
+// that does, with nothing left behind and nothing to say.
+func TestEndedAtTheStart(t *testing.T) {
+	everybody(t, func(t *testing.T, w who) {
+		for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+			cmd := w.command(t, clipper(t), "up", "-q", "--no-devtools", "--", "sleep", "1000")
+			cmd.SysProcAttr.Setpgid = true
+			sessions := filepath.Join(cmd.Dir, "sessions")
+			r := finishAfter(t, cmd, func() error {
+				if err := cmd.Start(); err != nil {
+					return err
+				}
+				for { // from the first moment in which something could be left
+					if left, _ := os.ReadDir(sessions); len(left) > 0 {
+						return syscall.Kill(-cmd.Process.Pid, sig)
+					}
+				}
+			})
+			if r.code != 128+int(sig) || r.stderr != "" {
+				t.Errorf("%v: exit %d %s", sig, r.code, r.stderr)
+			}
+			if left, _ := os.ReadDir(sessions); len(left) > 0 {
+				t.Errorf("%v left %v", sig, left)
+			}
+		}
+	})
+}
+
 // TestInterrupt sends what Ctrl-C on a terminal sends: SIGINT to the foreground group.
 func TestInterrupt(t *testing.T) {
 	w := plainUser(t)

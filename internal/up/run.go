@@ -74,6 +74,16 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 	// Caught, not ignored, which the command would inherit: who reads an output may
 	// leave, as head(1) does, and the command goes on.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	start := catchEarly()
+	defer start.stop()
+	defer func() { // a start that was broken off fails anywhere
+		if _, named := errors.AsType[*sandbox.CommandError](err); err == nil || r.released || named {
+			return
+		}
+		if n := start.status(earlyWait); n != 0 {
+			code, err = n, nil
+		}
+	}()
 	for _, p := range o.Publish {
 		pub, err := netd.ParsePublish(p)
 		if err != nil {
@@ -132,10 +142,14 @@ func Run(ctx context.Context, o Options) (code int, err error) {
 	if r.screen != nil {
 		r.screen.show(ctx)
 	}
+	if n := start.status(0); n != 0 {
+		return n, nil
+	}
 	if err := r.sandbox.Release(); err != nil {
 		return 0, err
 	}
 	r.released = true
+	start.stop()
 	if err := r.startCapture(); err != nil {
 		return 0, err
 	}
