@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,7 +25,8 @@ type StageOptions struct {
 // RunStage runs one partition of a stage until its inputs ended, exactly: after
 // a kill at any moment a new RunStage goes on where the output stops, without
 // loss, repetition or change of order. It returns nil when the outputs are
-// complete, ErrFenced when another process took the partition over.
+// complete, ErrFenced when another process took the partition over. Of several
+// that begin at once, the last to take the first output over goes on.
 //
 // A stage may take one or two main layers and Keys as side layer. With two main
 // layers the Pos of their records counts the messages of both in the order of
@@ -45,11 +47,28 @@ type StageOptions struct {
 // A connection that stays open would pin all of the log that came after it. So
 // the state of a stage that is a bus.Snapshotter is stored now and then, and
 // replay begins there; see snapshot.
-func RunStage(ctx context.Context, b *Bus, partition int, newStage func() bus.Stage, o StageOptions) (err error) {
+func RunStage(ctx context.Context, b *Bus, partition int, newStage func() bus.Stage, o StageOptions) error {
 	ctx, cancel := b.main.watch(ctx)
 	defer cancel()
+	for {
+		again, err := runStage(ctx, b, partition, newStage, o)
+		switch {
+		case again:
+		case err != nil:
+			return fmt.Errorf("partition %d: %w", partition, err)
+		default:
+			return nil
+		}
+	}
+}
+
+// runStage is RunStage but for what another run does that began at the same time:
+// it may have taken over a later output although the first is this one's by now,
+// which then has to begin again.
+func runStage(ctx context.Context, b *Bus, partition int, newStage func() bus.Stage, o StageOptions) (again bool, err error) {
 	r := &runner{bus: b, partition: partition, newStage: newStage, stage: newStage(), opts: o, started: time.Now()}
 	defer func() {
+		again = errors.Is(err, ErrFenced) && len(r.outs) > 1 && r.holdsFirst(ctx) == nil
 		r.closeInputs()
 		for _, out := range r.outs {
 			out.sender.close()
@@ -57,30 +76,27 @@ func RunStage(ctx context.Context, b *Bus, partition int, newStage func() bus.St
 		if r.snapshots != nil {
 			r.snapshots.sender.close()
 		}
-		if err != nil {
-			err = fmt.Errorf("partition %d: %w", partition, err)
-		}
 	}()
 	layers, err := inputLayers(r.stage)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := r.openOutputs(ctx); err != nil {
-		return err
+		return false, err
 	}
 	if r.complete() {
-		return nil
+		return false, nil
 	}
 	if err := r.begin(ctx, layers); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.replay(ctx); err != nil {
-		return err
+		return false, err
 	}
 	if err := r.live(ctx); err != nil {
-		return err
+		return false, err
 	}
-	return r.finish(ctx)
+	return false, r.finish(ctx)
 }
 
 // runner is one run of RunStage.
@@ -126,7 +142,33 @@ func (r *runner) openOutputs(ctx context.Context) error {
 		}
 		r.outs = append(r.outs, o)
 	}
-	return nil
+	if len(r.outs) < 2 {
+		return nil
+	}
+	// Two that write one output each could leave what no run can go on from: they
+	// read their inputs in different orders.
+	return r.holdsFirst(ctx)
+}
+
+// holdsFirst returns nil when nobody has taken the first output over. Who takes
+// all and then still holds the first has taken each after everybody who could say
+// so before.
+func (r *runner) holdsFirst(ctx context.Context) error {
+	s := r.outs[0].sender
+	if err := s.flush(ctx); err != nil {
+		return err
+	}
+	for start := time.Now(); ; {
+		info, err := s.look()
+		switch {
+		case err == nil && info.State.LastSeq >= s.next:
+			return fmt.Errorf("natsbus: publish to %s: %w", s.stream, ErrFenced)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > giveUp:
+			return err
+		}
+	}
 }
 
 func (r *runner) complete() bool {

@@ -93,7 +93,8 @@ func TestRunStageCutOff(t *testing.T) {
 	}
 }
 
-// Another process takes a partition over: the first ends, the output stays exact.
+// Other processes take a partition over, some at the same time: one goes on, the
+// others end, the output stays exact.
 func TestRunStageFenced(t *testing.T) {
 	t.Parallel()
 	s := startServer(t)
@@ -108,7 +109,7 @@ func TestRunStageFenced(t *testing.T) {
 		b := connect(t, s.Access(), "toy")
 		go func() { results <- RunStage(t.Context(), b, 0, newToy, StageOptions{Log: testLog()}) }()
 		if n+1 < stages {
-			time.Sleep(60 * time.Millisecond)
+			time.Sleep(rand.N(60 * time.Millisecond))
 		}
 	}
 	complete := 0
@@ -127,6 +128,44 @@ func TestRunStageFenced(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// Who loses a later output while the first is its own begins again; who has lost
+// the first ends.
+func TestRunStageKeepsFirstOutput(t *testing.T) {
+	s := startServer(t)
+	tr := traffic{conns: 80, size: 60_000, seed: 4, pace: 300 * time.Microsecond}
+	source, other := connect(t, s.Access(), "source"), connect(t, s.Access(), "other")
+	fed, ran := make(chan error, 1), make(chan error, 1)
+	go func() { fed <- tr.feed(t.Context(), source) }()
+	b := connect(t, s.Access(), "toy")
+	go func() { ran <- RunStage(t.Context(), b, 0, newToy, StageOptions{Log: testLog()}) }()
+	if err := other.Follow(t.Context(), bus.Body, 0, 1, func(m *Batch) error {
+		if m.Count > 0 {
+			return ErrStop
+		}
+		return m.Err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	openPublisher(t, other, bus.Body, 0)
+	for _, c := range []chan error{fed, ran} {
+		if err := <-c; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tr.check(t.Context(), other, 0); err != nil {
+		t.Error(err)
+	}
+
+	r := &runner{bus: b, stage: newToy()}
+	if err := r.openOutputs(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	openPublisher(t, other, bus.Plain, 0)
+	if err := r.holdsFirst(t.Context()); !errors.Is(err, ErrFenced) {
+		t.Errorf("after another took the first output: %v", err)
 	}
 }
 

@@ -135,7 +135,7 @@ func (s *sender) goBack() {
 	s.backOff()
 }
 
-// look is info for the loop.
+// look is info that is asked for again if the answer is lost.
 func (s *sender) look() (*jetstream.StreamInfo, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, lookTimeout)
 	defer cancel()
