@@ -3,12 +3,10 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/cobra/doc"
 )
 
 // release and revision are those of a released binary; scripts/release sets them.
@@ -71,24 +69,4 @@ func newVersion() *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return c
-}
-
-func newMan() *cobra.Command {
-	return &cobra.Command{
-		Use:   "man DIR",
-		Short: "Write the manual pages to a directory",
-		Long:  "Writes a manual page for clipper and for each of its commands to DIR, which is made if need be.",
-		Example: `  clipper man ~/.local/share/man/man1
-  man clipper-up`,
-		Args: exactly(1, "man needs a directory, for example: clipper man ~/.local/share/man/man1"),
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return err
-			}
-			root := c.Root()
-			root.DisableAutoGenTag = true
-			// The date is SOURCE_DATE_EPOCH's where that is set.
-			return doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "Clipper " + readBuild().Version, Manual: "Clipper"}, args[0])
-		},
-	}
 }
