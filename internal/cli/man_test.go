@@ -7,6 +7,21 @@ import (
 	"testing"
 )
 
+// TestCompletions: what can stand in a place is offered there.
+func TestCompletions(t *testing.T) {
+	for args, want := range map[string]string{
+		"tap ": "\nhttp\n", "restart ": "netd\n", "swap ": "\ntlsdec\n", "swap tlsdec ": ":0\n", "help ": "\nversion\tPrint",
+	} {
+		var b strings.Builder
+		root := newRoot()
+		root.SetArgs(append([]string{"__complete"}, strings.Split(args, " ")...))
+		root.SetOut(&b)
+		if err := root.ExecuteContext(t.Context()); err != nil || !strings.Contains(b.String(), want) {
+			t.Errorf("%s: %v, %q", args, err, b.String())
+		}
+	}
+}
+
 // TestMan: each command and topic has a page, which names what its flags take.
 func TestMan(t *testing.T) {
 	dir := t.TempDir()

@@ -181,13 +181,14 @@ func newRestart() *cobra.Command {
 		Long: `Kills a process of a running session; it is started again at once, replays what it
 needs of the log, and goes on where it was. With --replay a decoder begins anew: it and
 those after it decode the history again, as far as the log still has it.`,
-		Example: "  clipper restart tlsdec\n  clipper restart --replay httpdec",
-		Args:    exactly(1, "restart needs the name of a role, for example: clipper restart tlsdec"),
+		Example:           "  clipper restart tlsdec\n  clipper restart --replay httpdec",
+		ValidArgsFunction: first(cobra.ShellCompDirectiveNoFileComp, restartable...),
+		Args:              exactly(1, "restart needs the name of a role, for example: clipper restart tlsdec"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return restart(c.Context(), id, op(replay), args[0], "")
 		},
 	}
-	c.Flags().StringVar(&id, "session", "", "the session's `ID`, when several run")
+	sessionFlag(c, &id)
 	c.Flags().BoolVar(&replay, "replay", false, "decode the history again")
 	return c
 }
@@ -202,8 +203,9 @@ func newSwap() *cobra.Command {
 again by the new program and those after it, as far as the log still has it: DevTools
 shows what they find, and files get what was not in them before. With --go-on the new
 program goes on where the output of the old one stops.`,
-		Example: `  clipper swap tlsdec ./my-tlsdec`,
-		Args:    exactly(2, "swap needs the name of a role and a program, for example: clipper swap tlsdec ./my-tlsdec"),
+		Example:           `  clipper swap tlsdec ./my-tlsdec`,
+		ValidArgsFunction: first(cobra.ShellCompDirectiveDefault, replaceable...),
+		Args:              exactly(2, "swap needs the name of a role and a program, for example: clipper swap tlsdec ./my-tlsdec"),
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := filepath.Abs(args[1])
 			if err != nil {
@@ -217,7 +219,7 @@ program goes on where the output of the old one stops.`,
 			return restart(c.Context(), id, op(!goOn), args[0], path)
 		},
 	}
-	c.Flags().StringVar(&id, "session", "", "the session's `ID`, when several run")
+	sessionFlag(c, &id)
 	c.Flags().BoolVar(&goOn, "go-on", false, "do not decode the history again")
 	return c
 }

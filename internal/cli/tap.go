@@ -54,7 +54,8 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
   clipper tap plain --text --filter 'process == "curl" && port == 443'
   clipper tap http --tui                  # the view, beside the command's own terminal
   clipper tap frames -w - | wireshark -k -i -`,
-		Args: exactly(1, "tap needs a layer: frames, tcp, udp, plain, http, body or proc"),
+		ValidArgsFunction: first(cobra.ShellCompDirectiveNoFileComp, tappable...),
+		Args:              exactly(1, "tap needs a layer: frames, tcp, udp, plain, http, body or proc"),
 		RunE: func(c *cobra.Command, args []string) error {
 			layer, err := bus.ParseLayer(args[0])
 			if err != nil {
@@ -91,7 +92,7 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.session, "session", "", "the session's `ID`, when several run")
+	sessionFlag(c, &o.session)
 	f.StringVarP(&o.file, "write", "w", "", "write the frames to `FILE` as pcapng; - is standard output")
 	f.BoolVar(&o.json, "json", false, "print http as events, one JSON object a line")
 	f.BoolVar(&o.tui, "tui", false, "show http full-screen in this terminal, as 'clipper up --tui' does in the command's")
