@@ -259,6 +259,8 @@ func line(x *exchange.Exchange) term.Line {
 		l.Failure = x.Failure.Reason
 	} else if !x.Finished() {
 		l.Failure = "not finished"
+	} else {
+		l.Failure = grpcFailure(x)
 	}
 	return l
 }

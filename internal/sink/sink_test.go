@@ -336,6 +336,29 @@ func TestContentOfALine(t *testing.T) {
 	}
 }
 
+// A failed call of gRPC has the HTTP status 200.
+func TestLineOfGRPC(t *testing.T) {
+	for _, c := range []struct {
+		head, trailers []bus.Field
+		want           string
+	}{
+		{nil, []bus.Field{{Name: "grpc-status", Value: "0"}}, ""},
+		{nil, []bus.Field{{Name: "Grpc-Status", Value: "5"}, {Name: "grpc-message", Value: "no%20such order"}}, "gRPC NOT_FOUND: no such order"},
+		{[]bus.Field{{Name: "grpc-status", Value: "16"}}, nil, "gRPC UNAUTHENTICATED"},
+		{nil, []bus.Field{{Name: "grpc-status", Value: "99"}}, "gRPC 99"},
+		{nil, nil, ""},
+	} {
+		x := &exchange.Exchange{Response: &bus.Response{Status: 200, Headers: append([]bus.Field{{Name: "content-type", Value: "application/grpc+proto"}}, c.head...)},
+			ResponseEnd: &bus.MessageEnd{Trailers: c.trailers}, RequestEnded: 1, ResponseEnded: 1}
+		if got := line(x).Failure; got != c.want {
+			t.Errorf("%v %v: %q, want %q", c.head, c.trailers, got, c.want)
+		}
+	}
+	if got := line(&exchange.Exchange{Response: &bus.Response{Headers: []bus.Field{{Name: "grpc-status", Value: "5"}}}, RequestEnded: 1, ResponseEnded: 1}).Failure; got != "" {
+		t.Errorf("not gRPC: %q", got)
+	}
+}
+
 // TestDecidedAgain: an exchange that comes again is decided again, so that whoever
 // held its events lets go of them.
 func TestDecidedAgain(t *testing.T) {
