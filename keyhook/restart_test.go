@@ -58,7 +58,7 @@ func (s *spawner) start() *exec.Cmd {
 	return cmd
 }
 
-// TestSupervisorKilled kills the supervisor again and again while programs
+// TestSupervisorKilled kills and stops the supervisor again and again while programs
 // start and talk: none of them may notice, no secret may be lost.
 func TestSupervisorKilled(t *testing.T) {
 	b := newBench(t)
@@ -108,7 +108,11 @@ func TestSupervisorKilled(t *testing.T) {
 		select {
 		case code = <-done:
 		case <-kill:
-			sup.Process.Kill()
+			if kills%3 == 2 { // stopped in good order
+				sup.Process.Signal(syscall.SIGTERM)
+			} else {
+				sup.Process.Kill()
+			}
 			sup.Wait()
 			kills++
 			sup = s.start()

@@ -53,6 +53,7 @@ type Supervisor struct {
 	held    sync.Map // chan struct{} by tid: closed when its dance is over
 	slots   chan struct{}
 	off     atomic.Bool // only CONTINUE
+	leaving atomic.Bool // what comes is our successor's, but for what the dances under way need
 
 	Stats Stats
 }
@@ -85,6 +86,7 @@ func (s *Supervisor) Serve(stop <-chan struct{}) {
 		return
 	}
 	ended := make(chan struct{})
+	settle := sync.OnceFunc(s.settle)
 	r := s.newReceiver(wake, ended)
 	go r.run(s.State.Abandoned())
 	tick := time.NewTicker(stallLimit / 4)
@@ -92,12 +94,16 @@ func (s *Supervisor) Serve(stop <-chan struct{}) {
 	for stalled := 0; ; {
 		select {
 		case <-ended:
-			s.settle()
+			settle()
 			unix.Close(wake)
 			return
 		case <-stop:
 			stop = nil
-			unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			s.leaving.Store(true)
+			go func() {
+				settle()
+				unix.Write(wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			}()
 		case <-tick.C:
 			if id := r.stalled(); id != 0 {
 				s.answer(id)
@@ -246,6 +252,9 @@ func (s *Supervisor) look(n seccomp.Notification) (then func()) {
 	if _, ok := s.again.LoadAndDelete(tid); ok || s.off.Load() {
 		return nil
 	}
+	if s.leaving.Load() {
+		return func() {}
+	}
 	if n.Arch == seccomp.Native.Audit && uint32(n.NR) == seccomp.Native.Mmap {
 		s.Stats.Maps.Add(1)
 		return s.lookMap(n)
@@ -270,7 +279,9 @@ func (s *Supervisor) giveRing(n seccomp.Notification) {
 // orphan.
 func (s *Supervisor) asked(n seccomp.Notification) {
 	if d, ok := s.dancing.Load(int(n.TID)); !ok {
-		s.adoptOrphan(n)
+		if !s.leaving.Load() {
+			s.adoptOrphan(n)
+		}
 	} else if !d.(*dance).hasLoaded(n.ID) {
 		s.answer(n.ID)
 	}
@@ -326,6 +337,9 @@ func (s *Supervisor) startDance(d *dance) {
 	select {
 	case s.slots <- struct{}{}:
 	default:
+		if s.leaving.Load() {
+			return
+		}
 		s.answer(d.n.ID)
 		if d.res != nil {
 			s.impossible(d.tid, d.res, crowded)
