@@ -34,7 +34,7 @@ type link struct {
 	gone context.Context
 }
 
-// ErrGone says that the server of the session is no more.
+// ErrGone says that the server of the session, or the session on it, is no more.
 var ErrGone = errors.New("natsbus: the server of the session is gone")
 
 // reconnects is how often a process tries to find the embedded server again,

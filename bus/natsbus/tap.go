@@ -59,7 +59,7 @@ func (b *Bus) openTapReader(ctx context.Context, l bus.Layer, partition int, fro
 func (r *tapReader) read(ctx context.Context) (*Batch, error) {
 	for r.ahead == nil {
 		var err error
-		if r.ahead, err = r.get(ctx); err != nil {
+		if r.ahead, err = r.more(ctx); err != nil {
 			return nil, err
 		}
 		if r.ahead != nil {
@@ -82,12 +82,22 @@ func (r *tapReader) read(ctx context.Context) (*Batch, error) {
 		return nil, fmt.Errorf("natsbus: tap %s: the server gave no sequence", r.stream)
 	}
 	r.next = seq + 1
-	if r.ahead, err = r.get(ctx); err != nil {
+	if r.ahead, err = r.more(ctx); err != nil {
 		return nil, err
 	}
 	b := parseBatch(r.layer, m.Data)
 	b.Partition, b.Seq, b.Drained = r.partition, seq, r.ahead == nil
 	return b, nil
+}
+
+// more is get of a stream that was there: a server stops answering for it before
+// it hangs up, and one that others run goes on without the session.
+func (r *tapReader) more(ctx context.Context) (*nats.Msg, error) {
+	m, err := r.get(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, ErrGone
+	}
+	return m, err
 }
 
 // get is the first message from next on, nil if there is none.

@@ -3,6 +3,7 @@ package natsbus
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -55,6 +56,20 @@ func TestTapFollows(t *testing.T) {
 	})
 	if err != nil || n < 5 {
 		t.Fatalf("%d records: %v", n, err)
+	}
+}
+
+// A tap whose stream goes away has come to the end of the session.
+func TestTapOfEndedSession(t *testing.T) {
+	_, owner, tap := tapFixture(t)
+	err := tap.Follow(t.Context(), bus.Frames, 0, 0, func(m *Batch) error {
+		if m.Drained {
+			return owner.jetstream(bus.Frames).DeleteStream(t.Context(), bus.StreamName("t1", bus.Frames, 0))
+		}
+		return m.Err
+	})
+	if !errors.Is(err, ErrGone) {
+		t.Errorf("the tap ended with %v", err)
 	}
 }
 

@@ -85,7 +85,7 @@ The layer keys is refused: secrets never leave through a tap (use --keylog).`,
 			}()
 			o.title = strings.Join(f.Command, " ")
 			err = o.run(ctx, b, layer, c.OutOrStdout())
-			if err != nil && context.Cause(ctx) == errSessionEnded {
+			if err != nil && context.Cause(ctx) == errSessionEnded || errors.Is(err, natsbus.ErrGone) {
 				return errSessionEnded
 			}
 			return err
