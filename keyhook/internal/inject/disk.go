@@ -35,18 +35,19 @@ type stored struct {
 	Result     *scan.Result
 }
 
-// openDisk makes the directory. nil, which keeps nothing, if that is not possible
-// or it is not private.
+// openDisk uses the directory, which is made for the first result. nil keeps nothing.
 func openDisk(dir string) *disk {
 	self, ok := statKey("/proc/self/exe")
-	if dir == "" || !ok || os.MkdirAll(dir, 0o700) != nil {
-		return nil
-	}
-	var st unix.Stat_t
-	if unix.Lstat(dir, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR || int(st.Uid) != os.Geteuid() || st.Mode&0o077 != 0 {
+	if dir == "" || !ok {
 		return nil
 	}
 	return &disk{dir, self}
+}
+
+// private reports whether the directory is there and this user's alone.
+func (d *disk) private() bool {
+	var st unix.Stat_t
+	return unix.Lstat(d.dir, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR && int(st.Uid) == os.Geteuid() && st.Mode&0o077 == 0
 }
 
 func (d *disk) path(k fileKey) string {
@@ -55,7 +56,7 @@ func (d *disk) path(k fileKey) string {
 
 // load is the result for a file, nil if there is none.
 func (d *disk) load(k fileKey) *scan.Result {
-	if d == nil || k.size < largeFile {
+	if d == nil || k.size < largeFile || !d.private() {
 		return nil
 	}
 	path := d.path(k)
@@ -75,7 +76,7 @@ func (d *disk) load(k fileKey) *scan.Result {
 
 // save keeps the result for a file. What goes wrong costs a search later.
 func (d *disk) save(k fileKey, r *scan.Result) error {
-	if d == nil || k.size < largeFile {
+	if d == nil || k.size < largeFile || os.MkdirAll(d.dir, 0o700) != nil || !d.private() {
 		return nil
 	}
 	b, err := json.Marshal(stored{fmt.Sprint(d.self), fmt.Sprint(k), r})

@@ -22,6 +22,9 @@ func TestDisk(t *testing.T) {
 	if d.load(k) != nil {
 		t.Error("something of an empty cache")
 	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the directory is there although nothing is kept")
+	}
 	if err := d.save(k, want); err != nil {
 		t.Fatal(err)
 	}
@@ -63,8 +66,14 @@ func TestDisk(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if openDisk(dir) != nil {
-		t.Error("a directory in which everybody can write is used")
+	there, _ := os.ReadDir(dir)
+	now := k
+	now.ino++
+	if d.load(k) != nil || d.save(now, want) != nil {
+		t.Error("a directory in which everybody can write is read")
+	}
+	if after, err := os.ReadDir(dir); err != nil || len(after) != len(there) {
+		t.Error("a directory in which everybody can write is written to")
 	}
 	if d := openDisk(""); d.load(k) != nil || d.save(k, want) != nil {
 		t.Error("no cache keeps something")
