@@ -16,7 +16,7 @@ type Record struct {
 	Conn    ConnID // 0: none
 	Offset  uint64 // byte offset in (Conn, Dir); frame index on Frames
 	Time    int64  // Unix time in ns, the packet's time
-	Stream  uint64 // HTTP stream on Body, interface index on Frames, thread id on Keys
+	Stream  uint64 // HTTP stream on Body, QUIC stream on Plain, interface index on Frames, thread id on Keys
 	Aux     uint32 // original length on Frames, missing bytes in Gap, pid on Keys
 	Payload []byte
 
@@ -39,14 +39,20 @@ const (
 	Established                 // the SYN/ACK was seen at Time
 	Data                        // Payload: bytes at Offset (a whole datagram on UDP)
 	Gap                         // Aux bytes at Offset were never captured
-	Fin                         // direction Dir ended in order at Offset
-	Reset                       // the sender of Dir reset the connection
+	Fin                         // direction Dir ended in order at Offset; of QUIC: that of Stream
+	Reset                       // the sender of Dir reset the connection; of QUIC: Stream, or closed AllStreams, Aux: error code, Payload: reason
 	End                         // Payload: JSON of ConnEnd. Last record of a connection
 	Info                        // Plain only. Payload: JSON of TLSInfo; each replaces the one before
 	Opaque                      // Plain only. Payload: JSON of Verdict: why the connection cannot be read
 	Unreachable                 // Payload: ICMP type and code (2 bytes) that ended the attempt
 	Resent                      // Aux segments of Dir were sent again; not on UDP
 )
+
+// AllStreams is the Stream of a Reset on Plain that says that a QUIC connection was closed
+// (CONNECTION_CLOSE). No stream has such an id (RFC 9000, section 2.1). Other
+// records of a QUIC connection, which is one over UDP with an Info, have the stream
+// and the offset in it.
+const AllStreams = ^uint64(0)
 
 // Types of other layers.
 const (

@@ -108,9 +108,17 @@ func traces(t testing.TB) map[string]*trace {
 	return m
 }
 
+// withQUIC adds flows of QUIC.
+func withQUIC(t testing.TB, m map[string]*trace) map[string]*trace {
+	for _, name := range []string{"one stream", "connections", "losses"} {
+		m["QUIC, "+name] = quicTrace(t, quicTalks()[name])
+	}
+	return m
+}
+
 // TestSecretsAnyTime: secrets at every position of the input give the same output.
 func TestSecretsAnyTime(t *testing.T) {
-	for name, tr := range traces(t) {
+	for name, tr := range withQUIC(t, traces(t)) {
 		t.Run(name, func(t *testing.T) {
 			want := decode(t, tr).settled()
 			for at := 0; at <= len(tr.records); at++ {
@@ -245,7 +253,7 @@ func TestWrongSecrets(t *testing.T) {
 // rechunk cuts Data records into pieces of the sizes that next gives.
 func rechunk(rs []bus.Record, next func() int) (out []bus.Record) {
 	for _, r := range rs {
-		if r.Type != bus.Data {
+		if r.Type != bus.Data || r.Layer == bus.UDP { // datagrams are whole
 			out = append(out, r)
 			continue
 		}
@@ -263,7 +271,7 @@ func rechunk(rs []bus.Record, next func() int) (out []bus.Record) {
 // joined puts neighbouring Data records of a direction together.
 func joined(rs []bus.Record) (out []bus.Record) {
 	for _, r := range rs {
-		if n := len(out); n > 0 && r.Type == bus.Data && out[n-1].Type == bus.Data && out[n-1].Dir == r.Dir {
+		if n := len(out); n > 0 && r.Type == bus.Data && r.Layer == bus.TCP && out[n-1].Type == bus.Data && out[n-1].Dir == r.Dir {
 			out[n-1].Payload = slices.Concat(out[n-1].Payload, r.Payload)
 			out[n-1].Time = r.Time
 			continue

@@ -93,6 +93,9 @@ func (c *conn) process(r *bus.Record) {
 
 // step works on one record. If it is not consumed, r is what is left of it.
 func (c *conn) step(r *bus.Record) (st status, consumed bool) {
+	if c.quic != nil {
+		return c.quicRecord(r)
+	}
 	switch r.Type {
 	case bus.Data, bus.Gap, bus.Fin:
 		h := &c.half[r.Dir&1]
@@ -230,6 +233,9 @@ func (c *conn) giveUp() {
 	} else {
 		c.resume()
 	}
+	if c.quic != nil && !c.over {
+		c.endQUIC()
+	}
 	for _, s := range []*spill{&c.reading, &c.spilled} {
 		if s.records > 0 {
 			c.lose(s)
@@ -322,6 +328,9 @@ func (c *conn) release() {
 	if c.stopped {
 		c.leaveStop()
 	}
+	if c.quic != nil {
+		c.quic.waiting, c.quic.waits, c.quic.streams = nil, 0, quicStreams{}
+	}
 	c.addHeld(-c.held)
 	c.queue = nil
 	for i := range c.half {
@@ -364,7 +373,7 @@ func (c *conn) emit(typ bus.Type, payload []byte, t int64) {
 func (c *conn) give(r *bus.Record) {
 	out := &c.d.work[c.depth].out
 	*out = *r
-	out.Layer, out.Conn = bus.Plain, c.id
+	out.Layer, out.Conn = bus.Plain, c.plainID()
 	if c.inner == nil {
 		c.d.emit(out)
 	} else if r.Type != bus.Info || c.inner.tls == nil { // of the facts those of the inner TLS count

@@ -6,19 +6,16 @@ import "clipper/bus"
 // unchanged unless the flow is QUIC.
 func (c *conn) datagram(r *bus.Record) {
 	c.at = r.Time
-	switch r.Type {
-	case bus.Data:
-		if !c.decided {
-			c.decided, c.quic = true, detectQUIC(r.Payload)
-		}
-		if c.quic != nil {
-			c.quicDatagram(r)
-			return
-		}
-	case bus.End:
+	if r.Type == bus.Data && !c.decided {
+		c.decided, c.quic = true, detectQUIC(r.Payload)
+	}
+	switch {
+	case c.quic != nil:
+		c.process(r)
+	case r.Type == bus.End:
 		c.forward(r)
 		c.d.remove(c)
-		return
+	default:
+		c.forward(r)
 	}
-	c.forward(r)
 }

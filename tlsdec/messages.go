@@ -125,7 +125,11 @@ func (c *conn) hello(h *half, hello *clientHello, t int64) {
 	}
 	i := &s.info
 	i.SNI, i.ClientALPN, i.ClientRandom = hello.serverName, hello.alpn, hello.random[:]
-	i.JA3, i.JA4 = ja3(hello), ja4(hello, 't')
+	transport := byte('t')
+	if c.quic != nil {
+		transport = 'q'
+	}
+	i.JA3, i.JA4 = ja3(hello), ja4(hello, transport)
 	s.dirty = true
 	c.flushInfo(t)
 	c.advanced()
@@ -175,7 +179,7 @@ func (c *conn) serverHello(h *half, body []byte, t int64) {
 		h.epoch, h.prot = epochHandshake, nil
 		if client.epoch == epochPlain {
 			client.epoch, client.prot = epochHandshake, nil
-			if s.hello.earlyData && !s.retried {
+			if s.hello.earlyData && !s.retried && c.quic == nil { // QUIC has no EndOfEarlyData
 				client.epoch = epochEarly
 			}
 		}

@@ -10,43 +10,62 @@ const (
 	maxConnectionID           = 20 // bytes, in every version known here
 )
 
-// quicLongHeader is the part of a long header packet in front of its packet
-// number (RFC 9000, section 17.2).
-type quicLongHeader struct {
-	version     uint32
-	initial     bool
+// quicType is the type of a packet, in the numbers of version 1 (RFC 9000, section 17.2).
+type quicType uint8
+
+const (
+	quicInitial quicType = iota
+	quicZeroRTT
+	quicHandshake
+	quicRetry
+	quicShort   // 1-RTT: its header has another form
+	quicUnknown // Version Negotiation, or of a version that is not known
+)
+
+// epoch is whose keys protect packets of the type.
+func (t quicType) epoch() epoch {
+	return [...]epoch{quicInitial: epochPlain, quicZeroRTT: epochEarly, quicHandshake: epochHandshake, quicRetry: epochPlain, quicShort: epochTraffic, quicUnknown: epochPlain}[t]
+}
+
+// quicHeader is the part of a packet in front of its packet number.
+type quicHeader struct {
+	typ         quicType
+	version     uint32 // of a long header
 	destination []byte // connection id
-	number      int    // offset of the protected packet number
+	source      []byte // connection id, of a long header
+	number      int    // offset of the protected packet number; 0: the packet has none
 	end         int    // offset behind the packet: others may follow in the datagram
 }
 
-// parseQUICLongHeader reads the header in front of b. Packets of a type or version
-// without Length end with the datagram.
-func parseQUICLongHeader(b []byte) (h quicLongHeader, err error) {
+// parseQUICLongHeader reads the long header in front of b (RFC 9000, section
+// 17.2), whatever its Fixed Bit is (RFC 9287). Packets of a type or version without Length end with the datagram.
+func parseQUICLongHeader(b []byte) (h quicHeader, err error) {
 	if len(b) < 7 {
 		return h, errMore
 	}
-	if b[0]&0xc0 != 0xc0 {
+	if b[0]&0x80 == 0 {
 		return h, errRecord
 	}
-	h.version, h.end = binary.BigEndian.Uint32(b[1:]), len(b)
+	h.typ, h.version, h.end = quicUnknown, binary.BigEndian.Uint32(b[1:]), len(b)
 	rest := b[5:]
 	var ok bool
 	if h.destination, rest, ok = cutConnectionID(rest); !ok {
 		return h, errRecord
 	}
-	if _, rest, ok = cutConnectionID(rest); !ok {
+	if h.source, rest, ok = cutConnectionID(rest); !ok {
 		return h, errRecord
 	}
-	typ := b[0] >> 4 & 3
-	if h.version == quicVersion2 {
-		typ = (typ - 1) & 3 // Initial is 1, Retry 0 (RFC 9369, section 3.2)
-	}
-	const initial, retry = 0, 3
-	if typ == retry || h.version == 0 {
+	if h.version == 0 {
 		return h, nil
 	}
-	if h.initial = typ == initial; h.initial {
+	h.typ = quicType(b[0] >> 4 & 3)
+	if h.version == quicVersion2 {
+		h.typ = (h.typ - 1) & 3 // Initial is 1, Retry 0 (RFC 9369, section 3.2)
+	}
+	if h.typ == quicRetry {
+		return h, nil
+	}
+	if h.typ == quicInitial {
 		token, n := quicVarint(rest)
 		if n == 0 || token > uint64(len(rest)-n) {
 			return h, errRecord
@@ -68,20 +87,4 @@ func cutConnectionID(b []byte) (id, rest []byte, ok bool) {
 	}
 	n := 1 + int(b[0])
 	return b[1:n], b[n:], true
-}
-
-// quicVarint reads a variable-length integer (RFC 9000, section 16); n is 0 if b is too short.
-func quicVarint(b []byte) (v uint64, n int) {
-	if len(b) == 0 {
-		return 0, 0
-	}
-	n = 1 << (b[0] >> 6)
-	if len(b) < n {
-		return 0, 0
-	}
-	v = uint64(b[0] & 0x3f)
-	for _, x := range b[1:n] {
-		v = v<<8 | uint64(x)
-	}
-	return v, n
 }

@@ -3,13 +3,14 @@ package tlsdec
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"maps"
 	"slices"
 
 	"clipper/bus"
 )
 
 // snapshotFormat changes with the structures below.
-const snapshotFormat = "tlsdec 3"
+const snapshotFormat = "tlsdec 4"
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -134,12 +135,16 @@ func (c *conn) count() (n int) {
 	if c.stopped {
 		n += connectionCost
 	}
+	if q := c.quic; q != nil {
+		n += q.waits + q.streams.pending + q.streams.segments*bus.RecordLen
+	}
 	return n
 }
 
 // valid reports whether a restored connection holds what the rest relies on.
 func (c *conn) valid() bool {
-	if c.stopped && (c.tls == nil || c.tls.hello == nil) || c.quic != nil && c.tls == nil {
+	if c.stopped && (c.tls == nil || c.tls.hello == nil) || c.quic != nil && c.tls == nil ||
+		c.tls != nil && c.tls.server != nil && c.tls.hello == nil {
 		return false
 	}
 	for i := range c.half {
@@ -354,24 +359,128 @@ func (h *serverHello) code(x *codec) {
 
 func (q *quicFlow) code(x *codec) {
 	number(x, &q.version)
-	if x.present(q.keys[0] != nil) {
+	if x.present(q.initial[0] != nil) {
 		octets(x, &q.destination)
 		if x.restoring {
 			q.derive(q.destination)
 		}
 	}
-	for i := range q.crypto {
-		octets(x, &q.crypto[i].data)
-		list(x, &q.crypto[i].holes, func(x *codec, h *hole) {
-			number(x, &h.from)
-			number(x, &h.to)
-			if x.restoring && (h.from < 0 || h.from >= h.to || h.to > len(q.crypto[i].data)) {
-				x.fail()
-			}
-		})
-		x.bool(&q.settled[i])
+	x.uint64(&q.count)
+	x.bool(&q.closed)
+	for i := range q.sides {
+		q.sides[i].code(x, q.version)
 	}
-	if x.restoring && slices.Contains(q.keys[:], nil) != (q.keys[0] == nil) {
+	list(x, &q.waiting, func(x *codec, p *quicPacket) {
+		number(x, &p.dir)
+		octets(x, &p.b)
+		number(x, &p.time)
+		if x.restoring {
+			h, err := parseQUICLongHeader(p.b)
+			if len(p.b) == 0 || p.b[0]&0x80 != 0 && (err != nil || h.end != len(p.b)) || p.dir > 1 {
+				x.fail()
+				p.b = []byte{0}
+			}
+			q.waits += len(p.b) + bus.RecordLen
+		}
+	})
+	q.streams.code(x)
+	if x.restoring && (q.initial[0] == nil) != (q.initial[1] == nil) {
 		x.fail()
 	}
+}
+
+func (s *quicSide) code(x *codec, version uint32) {
+	list(x, &s.ids, func(x *codec, id *string) {
+		if octets(x, id); len(*id) > maxConnectionID {
+			x.fail()
+			*id = ""
+		}
+	})
+	x.bool(&s.foreign)
+	for _, k := range []**quicKeys{&s.keys[epochEarly], &s.keys[epochHandshake], &s.keys[epochTraffic], &s.before} {
+		pointer(x, k, func(k *quicKeys, x *codec) {
+			codeSuite(x, &k.suite)
+			octets(x, &k.secret)
+			octets(x, &k.hpSecret)
+			if x.restoring {
+				made := newQUICKeys(version, k.suite, k.secret, k.hpSecret)
+				if made == nil {
+					x.fail()
+					return
+				}
+				*k = *made
+			}
+		})
+	}
+	x.bool(&s.phase)
+	for i := range s.largest {
+		x.uint64(&s.largest[i])
+	}
+	for i := range s.crypto {
+		s.crypto[i].code(x)
+	}
+}
+
+func (q *quicCrypto) code(x *codec) {
+	octets(x, &q.data)
+	list(x, &q.holes, func(x *codec, h *hole) {
+		number(x, &h.from)
+		number(x, &h.to)
+		if x.restoring && (h.from < 0 || h.from >= h.to || h.to > len(q.data)) {
+			x.fail()
+			*h = hole{}
+		}
+	})
+	if number(x, &q.given); q.given < 0 || q.given > len(q.data) || len(q.data) > maxQUICCrypto {
+		x.fail()
+		*q = quicCrypto{}
+	}
+}
+
+func (q *quicStreams) code(x *codec) {
+	for i := range q.closed {
+		x.uint64(&q.closed[i].below)
+		list(x, &q.closed[i].more, func(x *codec, n *uint64) { x.uint64(n) })
+		if x.restoring && !slices.IsSorted(q.closed[i].more) {
+			x.fail()
+		}
+	}
+	ids := slices.Sorted(maps.Keys(q.open))
+	list(x, &ids, func(x *codec, id *uint64) {
+		x.uint64(id)
+		if x.restoring {
+			if q.open == nil {
+				q.open = map[uint64]*quicStream{}
+			}
+			if q.open[*id] != nil {
+				x.fail()
+			}
+			q.open[*id] = new(quicStream)
+		}
+		for i := range q.open[*id].halves {
+			q.codeHalf(x, &q.open[*id].halves[i])
+		}
+	})
+}
+
+func (q *quicStreams) codeHalf(x *codec, h *quicHalf) {
+	x.uint64(&h.next)
+	x.bool(&h.sized)
+	x.uint64(&h.size)
+	x.bool(&h.ended)
+	at := h.next
+	list(x, &h.segments, func(x *codec, s *quicSegment) {
+		x.uint64(&s.offset)
+		octets(x, &s.data)
+		number(x, &s.time)
+		if !x.restoring {
+			return
+		}
+		if s.offset < at || len(s.data) == 0 || s.offset >= 1<<62 {
+			x.fail()
+		}
+		at = s.offset + uint64(len(s.data))
+		q.pending += len(s.data)
+		q.segments++
+	})
 }

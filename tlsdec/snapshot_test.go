@@ -98,7 +98,7 @@ func scripts(tr *trace) map[string]*script {
 }
 
 func TestSnapshot(t *testing.T) {
-	all := traces(t)
+	all := withQUIC(t, traces(t))
 	for _, p := range []parameters{
 		{version: versionSSL3, suite: newSuite(0x0a)},
 		{version: versionTLS10, suite: newSuite(0x05)},

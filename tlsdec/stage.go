@@ -78,6 +78,7 @@ type decoder struct {
 	buffers [][]byte          // free buffers for partial records
 	lent    int               // how many are in use
 	work    [maxDepth]work
+	quic    struct{ packet, frames []byte } // of the packet being worked on
 }
 
 func (d *decoder) Takes() []bus.Layer { return []bus.Layer{bus.TCP, bus.UDP, bus.Keys} }
@@ -111,10 +112,10 @@ func (d *decoder) record(r *bus.Record) {
 	}
 	if c.udp {
 		c.datagram(r)
-		return
+	} else {
+		c.place = c.place.next(d.message)
+		c.process(r)
 	}
-	c.place = c.place.next(d.message)
-	c.process(r)
 	if c.holds() > d.limits.Connection {
 		c.giveUp()
 	}

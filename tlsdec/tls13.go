@@ -143,6 +143,12 @@ func (c *conn) try13(h *half, l label, record []byte) bool {
 		}
 		return false
 	}
+	return c.searchSecret(fits)
+}
+
+// searchSecret gives fits the secrets that may be the connection's until it takes one.
+func (c *conn) searchSecret(fits func(*entry) bool) bool {
+	s := c.tls
 	if fits(c.d.secrets.get(s.random)) {
 		return true
 	}

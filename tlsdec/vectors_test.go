@@ -138,6 +138,67 @@ func TestQUICInitialKeys(t *testing.T) {
 	}
 }
 
+// TestQUICServerInitial: RFC 9001, appendix A.3, and RFC 9369, appendix A.3.
+func TestQUICServerInitial(t *testing.T) {
+	for version, packet := range map[uint32]string{
+		quicVersion1: "cf000000010008f067a5502a4262b5004075c0d95a482cd0991cd25b0aac406a5816b6394100f37a1c69797554780bb38cc5a99f5ede4cf73c3ec2493a1839b3dbcba3f6ea46c5b7684df3548e7ddeb9c3bf9c73cc3f3bded74b562bfb19fb84022f8ef4cdd93795d77d06edbb7aaf2f58891850abbdca3d20398c276456cbc42158407dd074ee",
+		quicVersion2: "dc6b3343cf0008f067a5502a4262b5004075d92faaf16f05d8a4398c47089698baeea26b91eb761d9b89237bbf87263017915358230035f7fd3945d88965cf17f9af6e16886c61bfc703106fbaf3cb4cfa52382dd16a393e42757507698075b2c984c707f0a0812d8cd5a6881eaf21ceda98f4bd23f6fe1a3e2c43edd9ce7ca84bed8521e2e140",
+	} {
+		b := unhex(t, packet)
+		h, err := parseQUICLongHeader(b)
+		if err != nil || h.typ != quicInitial || h.end != len(b) || hex.EncodeToString(h.source) != "f067a5502a4262b5" {
+			t.Fatalf("%+v, %v", h, err)
+		}
+		k := newQUICInitialKeys(version, unhex(t, "8394c8f03e515708"), bus.ServerToClient)
+		var buf, out []byte
+		u, err := k.unmask(&buf, b, h, 0)
+		if err != nil || u.number != 1 {
+			t.Fatalf("packet %d, %v", u.number, err)
+		}
+		frames, err := k.open(&out, u)
+		if want := "02000000000600405a020000560303eefce7f7b37ba1d1632e96677825ddf73988cfc79825df566dc5430b9a045a1200130100002e00330024001d00209d3c940d89690b84d08a60993c144eca684d1081287c834d5311bcf32bb9da1a002b00020304"; err != nil || hex.EncodeToString(frames) != want {
+			t.Errorf("%x, %v", frames, err)
+		}
+	}
+}
+
+// TestQUICChaCha20: RFC 9001, appendix A.5, and its key update.
+func TestQUICChaCha20(t *testing.T) {
+	secret := unhex(t, "9ac312a7f877468ebe69422748ad00a15443f18203a07d6060f688f30f21632b")
+	k := newQUICKeys(quicVersion1, newSuite(0x1303), secret, secret)
+	b := unhex(t, "4cfe4189655e5cd55c41f69080575d7999c25a5bfb")
+	var buf, out []byte
+	u, err := k.unmask(&buf, b, quicHeader{typ: quicShort, number: 1, end: len(b)}, 654360563)
+	if err != nil || u.number != 654360564 || u.phase {
+		t.Fatalf("packet %d, phase %v, %v", u.number, u.phase, err)
+	}
+	if frames, err := k.open(&out, u); err != nil || hex.EncodeToString(frames) != "01" {
+		t.Errorf("%x, %v", frames, err)
+	}
+	if got := hex.EncodeToString(k.next(quicVersion1).secret); got != "1223504755036d556342ee9361d253421a826c9ecdf3c7148684b36b714881f9" {
+		t.Errorf("next secret %s", got)
+	}
+}
+
+// TestQUICNumber: RFC 9000, appendix A.3, and its edges.
+func TestQUICNumber(t *testing.T) {
+	for _, c := range []struct {
+		largest, truncated uint64
+		bytes              int
+		want               uint64
+	}{
+		{0xa82f30ea, 0x9b32, 2, 0xa82f9b32},
+		{0, 0, 1, 0},
+		{255, 0, 1, 256},
+		{256, 0xff, 1, 255},
+		{1<<62 - 2, 0xff, 1, 1<<62 - 1},
+	} {
+		if got := quicNumber(c.largest, c.truncated, c.bytes); got != c.want {
+			t.Errorf("%x in %d bytes after %x: %x, want %x", c.truncated, c.bytes, c.largest, got, c.want)
+		}
+	}
+}
+
 // TestJA4ALPN: the cases of FoxIO's technical details. Whole fingerprints are in
 // testdata/corpus.golden: Chrome's is its example t13d1516h2_8daaf6152771_….
 func TestJA4ALPN(t *testing.T) {
