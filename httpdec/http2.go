@@ -3,7 +3,6 @@ package httpdec
 import (
 	"bytes"
 	"fmt"
-	"slices"
 	"strconv"
 
 	"golang.org/x/net/http2"
@@ -19,11 +18,10 @@ const (
 
 // http2Conn decodes HTTP/2 (RFC 9113).
 type http2Conn struct {
-	c       *conn
+	multiplexed
 	sides   [2]http2Side
-	streams map[uint32]*stream2
-	first   uint32 // stream of which the request was seen
-	highest uint32 // stream that the client opened
+	first   uint64 // stream of which the request was seen
+	highest uint64 // stream that the client opened
 	goaway  *bus.Failure
 }
 
@@ -52,8 +50,8 @@ const frameHeaderLen = 9
 // fieldBlock is a field section that is being received.
 type fieldBlock struct {
 	open     bool
-	stream   uint32
-	promised uint32
+	stream   uint64
+	promised uint64
 	end      bool // END_STREAM
 	start    int64
 	wire     int
@@ -63,7 +61,7 @@ type fieldBlock struct {
 }
 
 func newHTTP2(c *conn) *http2Conn {
-	h := &http2Conn{c: c, streams: map[uint32]*stream2{}}
+	h := &http2Conn{multiplexed: newMultiplexed(c, "h2")}
 	for i := range h.sides {
 		h.sides[i].search = c.facts.Partial
 		h.sides[i].dec = hpack.New(c.facts.Partial)
@@ -185,7 +183,7 @@ func parseFrameHeader(b []byte) http2.FrameHeader {
 
 // mustWait reports whether the frame answers a request that has not been seen.
 func (h *http2Conn) mustWait(s *http2Side, dir bus.Dir) bool {
-	id := s.frame.StreamID
+	id := uint64(s.frame.StreamID)
 	return dir == bus.ServerToClient && s.frame.Type == http2.FrameHeaders && id%2 == 1 && id > h.highest &&
 		!h.sides[bus.ClientToServer].lost && !h.sides[bus.ClientToServer].search && !h.c.facts.Partial
 }
@@ -209,7 +207,7 @@ func (h *http2Conn) readData(s *http2Side, dir bus.Dir, p []byte, t int64) (n in
 		n = 1
 	}
 	if k := min(int(s.left-s.padding), len(p)-n); k > 0 {
-		if x := h.streams[s.frame.StreamID]; x != nil {
+		if x := h.streams[uint64(s.frame.StreamID)]; x != nil {
 			x.data(dir, p[n:n+k], t)
 		}
 		n += k
@@ -229,7 +227,7 @@ func (h *http2Conn) readData(s *http2Side, dir bus.Dir, p []byte, t int64) (n in
 
 func (h *http2Conn) endData(s *http2Side, dir bus.Dir, t int64) {
 	if s.frame.Flags.Has(http2.FlagDataEndStream) {
-		if x := h.streams[s.frame.StreamID]; x != nil {
+		if x := h.streams[uint64(s.frame.StreamID)]; x != nil {
 			h.endStream(x, dir, t, nil)
 		}
 	}
@@ -253,13 +251,13 @@ func (h *http2Conn) control(s *http2Side, dir bus.Dir, payload []byte, t int64) 
 	}
 	switch f := f.(type) {
 	case *http2.HeadersFrame:
-		h.startBlock(s, fieldBlock{stream: f.StreamID, end: f.StreamEnded()})
+		h.startBlock(s, fieldBlock{stream: uint64(f.StreamID), end: f.StreamEnded()})
 		h.fragment(s, dir, f.HeaderBlockFragment(), f.HeadersEnded(), t)
 	case *http2.PushPromiseFrame:
-		h.startBlock(s, fieldBlock{stream: f.StreamID, promised: f.PromiseID})
+		h.startBlock(s, fieldBlock{stream: uint64(f.StreamID), promised: uint64(f.PromiseID)})
 		h.fragment(s, dir, f.HeaderBlockFragment(), f.HeadersEnded(), t)
 	case *http2.ContinuationFrame:
-		if s.block.open && s.block.stream == f.StreamID {
+		if s.block.open && s.block.stream == uint64(f.StreamID) {
 			h.fragment(s, dir, f.HeaderBlockFragment(), f.HeadersEnded(), t)
 		}
 	case *http2.RSTStreamFrame:
@@ -339,22 +337,6 @@ func (h *http2Conn) lose(dir bus.Dir, f bus.Failure, t int64) {
 	h.c.emitVerdict(bus.Verdict{Code: bus.VerdictDamaged, Reason: "the HTTP/2 bytes of the " + side(dir) + " can't be followed any more: " + f.Reason}, t)
 }
 
-func (h *http2Conn) failAll(f bus.Failure, t int64) {
-	for _, x := range h.open() {
-		h.fail(x, f, t)
-	}
-}
-
-// open lists the open streams in order.
-func (h *http2Conn) open() []*stream2 {
-	list := make([]*stream2, 0, len(h.streams))
-	for _, x := range h.streams {
-		list = append(list, x)
-	}
-	slices.SortFunc(list, func(a, b *stream2) int { return int(a.id) - int(b.id) })
-	return list
-}
-
 // gap accounts for lost bytes. Inside of a frame they damage no other stream than
 // its own; else what they were is not known, and the next frame is searched for.
 func (h *http2Conn) gap(dir bus.Dir, n uint64, t int64) {
@@ -362,7 +344,7 @@ func (h *http2Conn) gap(dir bus.Dir, n uint64, t int64) {
 	switch {
 	case s.lost:
 	case s.left > 0 && !s.padLen && n <= uint64(s.left-s.padding):
-		if x := h.streams[s.frame.StreamID]; x != nil {
+		if x := h.streams[uint64(s.frame.StreamID)]; x != nil {
 			x.skip(dir, n, t)
 		}
 		if s.left -= uint32(n); s.left == 0 {
@@ -376,7 +358,7 @@ func (h *http2Conn) gap(dir bus.Dir, n uint64, t int64) {
 		h.damaged(s, dir, t)
 	default:
 		if s.left > 0 {
-			if x := h.streams[s.frame.StreamID]; x != nil {
+			if x := h.streams[uint64(s.frame.StreamID)]; x != nil {
 				x.skip(dir, uint64(s.left), t)
 			}
 		}
@@ -390,10 +372,10 @@ func (h *http2Conn) damaged(s *http2Side, dir bus.Dir, t int64) {
 	case http2.FrameHeaders, http2.FramePushPromise, http2.FrameContinuation:
 		s.dec.Forget()
 		s.block = fieldBlock{}
-		if x := h.streams[s.frame.StreamID]; x != nil {
+		if x := h.streams[uint64(s.frame.StreamID)]; x != nil {
 			h.fail(x, gapFailure, t)
 		}
-		if id := s.frame.StreamID; dir == bus.ClientToServer && s.frame.Type == http2.FrameHeaders && id%2 == 1 {
+		if id := uint64(s.frame.StreamID); dir == bus.ClientToServer && s.frame.Type == http2.FrameHeaders && id%2 == 1 {
 			h.highest = max(h.highest, id)
 		}
 	}
@@ -454,7 +436,7 @@ func (h *http2Conn) searchLast(dir bus.Dir, t int64) {
 }
 
 func (h *http2Conn) reset(id uint32, dir bus.Dir, code http2.ErrCode, t int64) {
-	x := h.streams[id]
+	x := h.streams[uint64(id)]
 	if x == nil {
 		return
 	}
@@ -471,12 +453,12 @@ func (h *http2Conn) goAway(dir bus.Dir, f *http2.GoAwayFrame, t int64) {
 	if f.ErrCode != http2.ErrCodeNo {
 		h.goaway = &failure
 	}
-	odd := uint32(1) // the streams that the other side opened
+	odd := uint64(1) // the streams that the other side opened
 	if dir == bus.ClientToServer {
 		odd = 0
 	}
 	for _, x := range h.open() {
-		if x.id%2 == odd && x.id > f.LastStreamID && !x.respHead {
+		if x.id%2 == odd && x.id > uint64(f.LastStreamID) && !x.respHead {
 			h.fail(x, failure, t)
 		}
 	}

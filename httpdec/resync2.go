@@ -82,9 +82,9 @@ func possibleHeader(b []byte) bool {
 const aheadLimit = 1 << 16
 
 // possibleFrame reports whether RFC 9113, section 6, allows such a header.
-func possibleFrame(f http2.FrameHeader, highest uint32) bool {
+func possibleFrame(f http2.FrameHeader, highest uint64) bool {
 	flags := func(allowed http2.Flags) bool { return f.Flags&^allowed == 0 }
-	stream := f.StreamID != 0 && (highest == 0 || f.StreamID <= highest+aheadLimit)
+	stream := f.StreamID != 0 && (highest == 0 || uint64(f.StreamID) <= highest+aheadLimit)
 	if f.Length > maxFrame {
 		return false
 	}

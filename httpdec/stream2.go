@@ -1,14 +1,16 @@
 package httpdec
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 
 	"clipper/bus"
 )
 
-// stream2 is an HTTP/2 stream: one exchange.
+// stream2 is a stream of HTTP/2 or HTTP/3: one exchange.
 type stream2 struct {
-	id     uint32
+	id     uint64
 	stream uint64
 	origin
 	method   string
@@ -76,73 +78,45 @@ func (x *stream2) receives(dir bus.Dir) bool {
 	return !x.failed && x.respHead && !x.respDone
 }
 
-// section acts on a field section: a head or trailers.
-func (h *http2Conn) section(dir bus.Dir, b *fieldBlock, t int64) {
-	if b.promised != 0 {
-		h.request(b, b.promised, t)
-		return
-	}
-	x := h.streams[b.stream]
-	switch {
-	case dir == bus.ClientToServer && x == nil:
-		if b.stream <= h.highest && !h.unseen(b.stream) || b.stream%2 == 0 || h.strayTrailers(b, ":method") {
-			return // closed
-		}
-		x = h.request(b, b.stream, t)
-		if b.end {
-			h.endStream(x, dir, t, nil)
-		}
-	case dir == bus.ClientToServer && !x.reqDone, dir == bus.ServerToClient && x != nil && x.respHead && !x.respDone:
-		if b.end {
-			h.endStream(x, dir, t, b.fields)
-		} else {
-			x.body(dir).note("a field section in the middle of the " + messageName(dir))
-		}
-	case dir == bus.ServerToClient:
-		if x == nil {
-			if b.stream <= h.highest && !h.unseen(b.stream) || b.stream%2 == 0 || h.strayTrailers(b, ":status") {
-				return
-			}
-			x = h.orphan(b, t)
-		}
-		h.response(x, b, t)
-	}
+// multiplexed are the exchanges of a connection that has one stream for each.
+type multiplexed struct {
+	c       *conn
+	proto   string // "h2" or "h3"
+	streams map[uint64]*stream2
 }
 
-// unseen reports whether a stream may have been opened before the capture began.
-func (h *http2Conn) unseen(id uint32) bool {
-	return h.c.facts.Partial && (h.first == 0 || id < h.first)
+func newMultiplexed(c *conn, proto string) multiplexed {
+	return multiplexed{c: c, proto: proto, streams: map[uint64]*stream2{}}
 }
 
-// strayTrailers reports whether b is the end of a message whose head was not
-// captured: it lacks the pseudo-header field that a head has.
-func (h *http2Conn) strayTrailers(b *fieldBlock, pseudo string) bool {
-	if !b.end || !h.c.facts.Partial {
-		return false
-	}
-	for _, f := range b.fields {
-		if f.Name == pseudo || f.Name == bus.NotCaptured {
-			return false
-		}
-	}
-	return true
-}
-
-func (h *http2Conn) newStream(id uint32, t int64) *stream2 {
+func (h *multiplexed) newStream(id uint64, t int64) *stream2 {
 	if len(h.streams) >= MaxStreams {
 		h.fail(h.open()[0], bus.Failure{Code: "limit", Reason: "more than 16384 streams are open"}, t)
 	}
-	x := &stream2{id: id, stream: h.c.stream(uint64(id)), origin: origin{losses: h.c.losses}}
+	x := &stream2{id: id, stream: h.c.stream(id), origin: origin{losses: h.c.losses}}
 	h.streams[id] = x
-	if id%2 == 1 && id > h.highest {
-		h.highest = id
-	}
 	return x
 }
 
+// open lists the open streams in order.
+func (h *multiplexed) open() []*stream2 {
+	list := make([]*stream2, 0, len(h.streams))
+	for _, x := range h.streams {
+		list = append(list, x)
+	}
+	slices.SortFunc(list, func(a, b *stream2) int { return cmp.Compare(a.id, b.id) })
+	return list
+}
+
+func (h *multiplexed) failAll(f bus.Failure, t int64) {
+	for _, x := range h.open() {
+		h.fail(x, f, t)
+	}
+}
+
 // orphan is a stream whose request was not captured.
-func (h *http2Conn) orphan(b *fieldBlock, t int64) *stream2 {
-	h.c.setProtocol("h2")
+func (h *multiplexed) orphan(b *fieldBlock, t int64) *stream2 {
+	h.c.setProtocol(h.proto)
 	h.c.announce(b.start)
 	x := h.newStream(b.stream, t)
 	x.reqDone = true
@@ -150,14 +124,11 @@ func (h *http2Conn) orphan(b *fieldBlock, t int64) *stream2 {
 	return x
 }
 
-func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
+func (h *multiplexed) request(b *fieldBlock, id uint64, t int64) *stream2 {
 	c := h.c
-	c.setProtocol("h2")
+	c.setProtocol(h.proto)
 	c.announce(b.start)
 	x := h.newStream(id, t)
-	if h.first == 0 {
-		h.first = id
-	}
 	var scheme, authority, path string
 	for i := range b.fields {
 		f := &b.fields[i]
@@ -181,7 +152,7 @@ func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
 		}
 	}
 	e := &requestEvent{bus.Event{Type: bus.EventRequest, Time: b.start, Stream: x.stream}, bus.Request{
-		Method: x.method, URL: h.url(x.method, scheme, authority, path, b.fields), Target: path, Proto: "h2",
+		Method: x.method, URL: h.url(x.method, scheme, authority, path, b.fields), Target: path, Proto: h.proto,
 		Headers: b.fields, HeadersSize: b.wire, HeadEnd: t, Pushed: b.promised != 0,
 	}}
 	if path == "" {
@@ -202,7 +173,7 @@ func (h *http2Conn) request(b *fieldBlock, id uint32, t int64) *stream2 {
 
 const cutSection = "field section of more than 256 KiB: the rest is not shown"
 
-func (h *http2Conn) url(method, scheme, authority, path string, fields []bus.Field) string {
+func (h *multiplexed) url(method, scheme, authority, path string, fields []bus.Field) string {
 	s, a := h.c.origin()
 	if scheme == "" {
 		scheme = s
@@ -220,7 +191,7 @@ func (h *http2Conn) url(method, scheme, authority, path string, fields []bus.Fie
 	return scheme + "://" + authority + path
 }
 
-func (h *http2Conn) response(x *stream2, b *fieldBlock, t int64) {
+func (h *multiplexed) response(x *stream2, b *fieldBlock, t int64) {
 	if x.respHead || x.failed {
 		return
 	}
@@ -232,7 +203,7 @@ func (h *http2Conn) response(x *stream2, b *fieldBlock, t int64) {
 		}
 	}
 	e := &responseEvent{bus.Event{Type: bus.EventResponse, Time: b.start, Stream: x.stream, Dir: bus.ServerToClient}, bus.Response{
-		Status: status, Proto: "h2", Headers: b.fields, HeadersSize: b.wire, HeadEnd: t,
+		Status: status, Proto: h.proto, Headers: b.fields, HeadersSize: b.wire, HeadEnd: t,
 	}}
 	e.Event.Response = &e.Response
 	if status >= 100 && status < 200 && !b.end {
@@ -257,7 +228,7 @@ func (h *http2Conn) response(x *stream2, b *fieldBlock, t int64) {
 }
 
 // endStream is END_STREAM in one direction.
-func (h *http2Conn) endStream(x *stream2, dir bus.Dir, t int64, trailers []bus.Field) {
+func (h *multiplexed) endStream(x *stream2, dir bus.Dir, t int64, trailers []bus.Field) {
 	if x.failed {
 		return
 	}
@@ -290,7 +261,7 @@ func (x *stream2) release() {
 }
 
 // fail ends a stream. If the response is there, only the request is cut.
-func (h *http2Conn) fail(x *stream2, f bus.Failure, t int64) {
+func (h *multiplexed) fail(x *stream2, f bus.Failure, t int64) {
 	if x.failed {
 		return
 	}
@@ -313,11 +284,4 @@ func (h *http2Conn) fail(x *stream2, f bus.Failure, t int64) {
 	}
 	f.Losses = h.c.lossesSince(x.losses)
 	h.c.event(&bus.Event{Type: bus.EventFailed, Time: t, Stream: x.stream, Failure: &f})
-}
-
-// upgradedFrom makes the request that asked for h2c stream 1 (RFC 7540, section 3.2).
-func (h *http2Conn) upgradedFrom(x *exchange1) {
-	h.streams[1] = &stream2{id: 1, stream: x.stream, method: x.method, origin: x.origin, reqDone: true}
-	h.highest = 1
-	h.c.setProtocol("h2")
 }
