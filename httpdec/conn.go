@@ -83,6 +83,14 @@ func (c *conn) record(r *bus.Record) {
 		c.alertVerdict()
 	}
 	dir := r.Dir & 1
+	if c.facts.Transport == "udp" && c.facts.TLS != nil {
+		switch r.Type {
+		case bus.Data, bus.Gap, bus.Fin, bus.Reset:
+			c.losses.Lost += gapSize(r)
+			c.quic(r)
+			return
+		}
+	}
 	switch r.Type {
 	case bus.Established:
 		c.facts.Established, c.changed = r.Time, true
@@ -100,7 +108,7 @@ func (c *conn) record(r *bus.Record) {
 			c.data(dir, r.Payload, r.Time)
 		}
 	case bus.Gap:
-		if c.losses.Lost += uint64(r.Aux); c.facts.Transport != "udp" {
+		if c.losses.Lost += gapSize(r); c.facts.Transport != "udp" {
 			c.gap(dir, uint64(r.Aux), r.Time)
 		}
 	case bus.Fin:
@@ -116,6 +124,13 @@ func (c *conn) record(r *bus.Record) {
 		_ = json.Unmarshal(r.Payload, &e) // an End without a reason is an End
 		c.end(e, r.Time)
 	}
+}
+
+func gapSize(r *bus.Record) uint64 {
+	if r.Type == bus.Gap {
+		return uint64(r.Aux)
+	}
+	return 0
 }
 
 // info takes what is known of TLS. On a connection that already carried

@@ -11,7 +11,7 @@ import (
 )
 
 // snapshotVersion changes with what a snapshot holds.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // Limits of what a snapshot may hold beyond those of the decoder.
 const (
@@ -65,10 +65,7 @@ func (c *conn) snapshot(s *snapshot.State) {
 	snapshot.Int(s, &c.switches)
 	for dir := range c.held {
 		snapshot.List(s, &c.held[dir], 1<<20, func(h *heldItem) {
-			snapshot.Bytes(s, &h.b, maxHold)
-			snapshot.Int(s, &h.gap)
-			s.Bool(&h.fin)
-			snapshot.Int(s, &h.time)
+			h.snapshot(s)
 			if s.Reading() {
 				c.heldBytes[dir] += len(h.b)
 			}
@@ -90,6 +87,13 @@ func (c *conn) snapshot(s *snapshot.State) {
 	c.protocolSnapshot(s)
 }
 
+func (h *heldItem) snapshot(s *snapshot.State) {
+	snapshot.Bytes(s, &h.b, maxHold)
+	snapshot.Int(s, &h.gap)
+	s.Bool(&h.fin)
+	snapshot.Int(s, &h.time)
+}
+
 // The protocols in a snapshot.
 const (
 	protoNone uint8 = iota
@@ -98,6 +102,7 @@ const (
 	protoUpgraded
 	protoSOCKS
 	protoDNS
+	protoHTTP3
 )
 
 func (c *conn) protocolSnapshot(s *snapshot.State) {
@@ -113,6 +118,8 @@ func (c *conn) protocolSnapshot(s *snapshot.State) {
 		kind = protoSOCKS
 	case *dnsStream:
 		kind = protoDNS
+	case *http3Conn:
+		kind = protoHTTP3
 	}
 	snapshot.Int(s, &kind)
 	if s.Damaged() {
@@ -131,6 +138,9 @@ func (c *conn) protocolSnapshot(s *snapshot.State) {
 			c.proto = newSocks(c, 5)
 		case protoDNS:
 			c.proto = &dnsStream{dns: newDNS(c, "")}
+		case protoHTTP3:
+			s.Check(c.facts.TLS != nil)
+			c.proto = newHTTP3(c)
 		default:
 			s.Check(false)
 		}
@@ -337,6 +347,13 @@ func (h *http2Conn) snapshot(s *snapshot.State) {
 	snapshot.Int(s, &h.first)
 	snapshot.Int(s, &h.highest)
 	s.JSON(&h.goaway)
+	h.multiplexed.snapshot(s)
+	for i := range h.sides {
+		h.sides[i].snapshot(s)
+	}
+}
+
+func (h *multiplexed) snapshot(s *snapshot.State) {
 	streams := h.open()
 	snapshot.List(s, &streams, MaxStreams, func(x **stream2) {
 		if s.Reading() {
@@ -350,9 +367,45 @@ func (h *http2Conn) snapshot(s *snapshot.State) {
 			h.streams[x.id] = x
 		}
 	}
-	for i := range h.sides {
-		h.sides[i].snapshot(s)
+}
+
+func (h *http3Conn) snapshot(s *snapshot.State) {
+	h.multiplexed.snapshot(s)
+	for d := range h.dec {
+		h.dec[d].Snapshot(s)
 	}
+	ids := h.ids()
+	snapshot.List(s, &ids, maxHalves3, func(id *halfID) {
+		snapshot.Int(s, &id.stream)
+		snapshot.Index(s, &id.dir, 1)
+		if s.Reading() {
+			s.Check(h.halves[*id] == nil)
+			h.halves[*id] = &half3{}
+		}
+		h.halves[*id].snapshot(s)
+		if s.Reading() {
+			h.blocked += h.halves[*id].waits()
+		}
+	})
+}
+
+func (x *half3) snapshot(s *snapshot.State) {
+	snapshot.Index(s, &x.kind, int(halfIgnored))
+	snapshot.Bytes(s, &x.head, 16)
+	s.Bool(&x.inside)
+	snapshot.Int(s, &x.typ)
+	snapshot.Int(s, &x.left)
+	snapshot.Int(s, &x.start)
+	if !x.inside && !x.blocked {
+		x.payload = nil
+	}
+	snapshot.Bytes(s, &x.payload, maxControlFrame)
+	s.Bool(&x.lost)
+	s.Bool(&x.blocked)
+	snapshot.List(s, &x.later, 1<<20, func(h *heldItem) { h.snapshot(s) })
+	s.Bool(&x.headed)
+	fieldsSnapshot(s, &x.trailers)
+	s.Check((!x.inside || x.left > 0) && (!x.inside || !x.keeps() || uint64(len(x.payload))+x.left <= maxControlFrame) && (x.blocked || len(x.later) == 0))
 }
 
 func (x *http2Side) snapshot(s *snapshot.State) {
