@@ -2,6 +2,7 @@ package httpdec
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/quic-go/qpack"
+	"github.com/quic-go/quic-go/quicvarint"
 	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -33,6 +36,9 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 //	answer ID TYPE NAME RCODE ADDR|NAME…   and its answer, with addresses and aliases
 //	gap > N, fin >, reset <        Gap, Fin, Reset
 //	resent >                       Resent
+//	q> STREAM FRAME, q< STREAM FRAME   Data of a QUIC stream, a frame of HTTP/3; see frame3
+//	qgap > STREAM N, qfin > STREAM, qreset < STREAM CODE, qclose > CODE REASON
+//	                               Gap, Fin, Reset of a stream, and of the connection
 //	wait SECONDS                   nothing
 //	end REASON                     End
 //
@@ -44,6 +50,7 @@ type script struct {
 	conn    bus.ConnID
 	udp     bool
 	offset  [2]uint64
+	offsets map[halfID]uint64 // of QUIC streams
 	enc     [2]*hpack.Encoder
 	encBuf  [2]bytes.Buffer
 }
@@ -82,7 +89,7 @@ func (s *script) line(line string) {
 	switch word {
 	case "open":
 		s.conn++
-		s.offset, s.udp = [2]uint64{}, false
+		s.offset, s.udp, s.offsets = [2]uint64{}, false, map[halfID]uint64{}
 		for i := range s.enc {
 			s.encBuf[i].Reset()
 			s.enc[i] = hpack.NewEncoder(&s.encBuf[i])
@@ -131,6 +138,26 @@ func (s *script) line(line string) {
 		n, _ := strconv.Atoi(args[1])
 		s.add(bus.Record{Type: bus.Gap, Dir: direction(args[0]), Offset: s.offset[direction(args[0])], Aux: uint32(n)})
 		s.offset[direction(args[0])] += uint64(n)
+	case "q>", "q<":
+		id := streamOf(word[1:], args[0])
+		b := s.frame3(args[1:])
+		s.add(bus.Record{Type: bus.Data, Dir: id.dir, Stream: id.stream, Offset: s.offsets[id], Payload: b})
+		s.offsets[id] += uint64(len(b))
+	case "qgap":
+		id := streamOf(args[0], args[1])
+		n, _ := strconv.Atoi(args[2])
+		s.add(bus.Record{Type: bus.Gap, Dir: id.dir, Stream: id.stream, Offset: s.offsets[id], Aux: uint32(n)})
+		s.offsets[id] += uint64(n)
+	case "qfin":
+		id := streamOf(args[0], args[1])
+		s.add(bus.Record{Type: bus.Fin, Dir: id.dir, Stream: id.stream, Offset: s.offsets[id]})
+	case "qreset":
+		id := streamOf(args[0], args[1])
+		code, _ := strconv.ParseUint(args[2], 0, 32)
+		s.add(bus.Record{Type: bus.Reset, Dir: id.dir, Stream: id.stream, Offset: s.offsets[id], Aux: uint32(code)})
+	case "qclose":
+		code, _ := strconv.ParseUint(args[1], 0, 32)
+		s.add(bus.Record{Type: bus.Reset, Dir: direction(args[0]), Stream: bus.AllStreams, Aux: uint32(code), Payload: []byte(strings.Join(args[2:], " "))})
 	case "fin":
 		s.add(bus.Record{Type: bus.Fin, Dir: direction(args[0])})
 	case "resent":
@@ -245,6 +272,54 @@ func (s *script) frame(dir bus.Dir, args []string) []byte {
 		s.t.Fatalf("script: frame %q", args)
 	}
 	return b.Bytes()
+}
+
+func streamOf(dir, stream string) halfID {
+	n, _ := strconv.ParseUint(stream, 10, 62)
+	return halfID{n, direction(dir)}
+}
+
+// frame3 makes a piece of a stream of HTTP/3: headers N=V… | section HEX | data TEXT |
+// settings [ID VALUE] | goaway ID | grease TEXT | bytes HEX
+func (s *script) frame3(args []string) []byte {
+	frame := func(typ uint64, payload []byte) []byte {
+		return append(quicvarint.Append(quicvarint.Append(nil, typ), uint64(len(payload))), payload...)
+	}
+	num := func(i int) uint64 { n, _ := strconv.ParseUint(args[i], 0, 62); return n }
+	rest := strings.Join(args[1:], " ")
+	switch args[0] {
+	case "headers":
+		var b bytes.Buffer
+		e := qpack.NewEncoder(&b)
+		for _, a := range args[1:] {
+			i := strings.IndexByte(a[1:], '=') + 1 // names may begin with a colon
+			e.WriteField(qpack.HeaderField{Name: a[:i], Value: a[i+1:]})
+		}
+		return frame(frame3Headers, b.Bytes())
+	case "section", "bytes":
+		b, err := hex.DecodeString(strings.ReplaceAll(rest, " ", ""))
+		if err != nil {
+			s.t.Fatalf("script: %q: %v", args, err)
+		}
+		if args[0] == "bytes" {
+			return b
+		}
+		return frame(frame3Headers, b)
+	case "data":
+		return frame(frame3Data, s.text(rest))
+	case "settings":
+		var b []byte
+		for i := 1; i+1 < len(args); i += 2 {
+			b = quicvarint.Append(quicvarint.Append(b, num(i)), num(i+1))
+		}
+		return frame(frame3Settings, b)
+	case "goaway":
+		return frame(frame3GoAway, quicvarint.Append(nil, num(1)))
+	case "grease":
+		return frame(0x21+0x1f*7, s.text(rest))
+	}
+	s.t.Fatalf("script: frame %q", args)
+	return nil
 }
 
 func (s *script) fields(dir bus.Dir, args []string) []byte {

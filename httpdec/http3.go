@@ -168,7 +168,7 @@ func (h *http3Conn) bytes(id halfID, s *half3, p []byte, t int64) {
 		case s.kind == halfIgnored:
 			return
 		case s.kind == halfEncoder:
-			h.table(id.dir, h.dec[id.dir].Encoder(p), t)
+			h.table(id.dir, t, func(inserted func()) error { return h.dec[id.dir].Encoder(p, inserted) })
 			return
 		case s.kind == halfUnknown:
 			var v [1]uint64
@@ -414,7 +414,7 @@ func (h *http3Conn) settings(d bus.Dir, p []byte, t int64) {
 			capacity = v[1]
 		}
 	}
-	h.table(1-d, h.dec[1-d].Allow(capacity), t)
+	h.table(1-d, t, func(inserted func()) error { return h.dec[1-d].Allow(capacity, inserted) })
 }
 
 func (h *http3Conn) goAway(d bus.Dir, p []byte, t int64) {
@@ -540,11 +540,10 @@ func (h *http3Conn) lose(id halfID, s *half3, f bus.Failure, t int64) {
 	*s = half3{kind: s.kind, lost: true}
 }
 
-// table takes the outcome of what changes the dynamic table of a direction.
-func (h *http3Conn) table(d bus.Dir, err error, t int64) {
-	if err != nil {
-		reason := "the table of HTTP/3's fields can't be followed: " + err.Error()
-		h.dropAll(bus.Failure{Code: "malformed-headers", Reason: reason}, t)
+// table changes the dynamic table of a direction.
+func (h *http3Conn) table(d bus.Dir, t int64, change func(inserted func()) error) {
+	if err := change(func() { h.unblock(d, t) }); err != nil {
+		h.dropAll(bus.Failure{Code: "malformed-headers", Reason: "the table of HTTP/3's fields can't be followed: " + err.Error()}, t)
 		h.c.emitVerdict(bus.Verdict{Code: bus.VerdictDamaged, Reason: "the HTTP/3 fields of the " + side(d) + " can't be followed any more: " + err.Error()}, t)
 	}
 	h.unblock(d, t)

@@ -10,6 +10,13 @@ func (c *conn) incomplete() (n int) {
 		h := &c.half[i]
 		n += len(h.partial) + len(h.messages) + len(h.loss.window)
 	}
+	if q := c.quic; q != nil {
+		for d := range q.sides {
+			for i := range q.sides[d].crypto {
+				n += len(q.sides[d].crypto[i].data)
+			}
+		}
+	}
 	if s := c.tls; s != nil {
 		n += len(s.transcript)
 		for _, chain := range [][][]byte{s.info.Certificates, s.info.ClientCertificates} {
@@ -64,6 +71,9 @@ func (c *conn) dropIncomplete() {
 	}
 	if c.stopped {
 		c.giveUp()
+	}
+	if c.quic != nil {
+		c.quic.dropCrypto()
 	}
 	for i := range c.half {
 		h := &c.half[i]

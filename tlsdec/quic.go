@@ -401,7 +401,7 @@ func (c *conn) openProtected(d bus.Dir, b []byte, h quicHeader, e epoch) (frames
 	case en.has(l): // a datagram may be anybody's
 		side.foreign = true
 		return nil, false, done
-	case e == epochHandshake && en.has(label13(d, epochTraffic)), // a key log that lacks those of the handshake
+	case e == epochHandshake && (c.final || c.warned) && en.trafficOnly(d), // a key log that lacks those of the handshake
 		e == epochEarly && (en.has(labelClientHS) || en.has(labelClientTraffic) || c.final): // and one without 0-RTT's
 		return nil, false, done
 	case c.final:
@@ -494,6 +494,9 @@ func (c *conn) packet(d bus.Dir, h quicHeader, e epoch, frames []byte, t int64) 
 		}
 		return true
 	})
+	if c.half[0].finished && c.half[1].finished && !q.sides[0].crypto[0].over {
+		q.dropCrypto()
+	}
 	c.flushInfo(t)
 }
 

@@ -7,6 +7,7 @@ type quicCrypto struct {
 	data  []byte // from offset 0, with holes
 	holes []hole // ascending
 	given int    // bytes of data that take returned
+	over  bool   // nothing more is taken
 }
 
 type hole struct{ from, to int }
@@ -18,7 +19,7 @@ const (
 
 // add takes a CRYPTO frame.
 func (q *quicCrypto) add(offset uint64, b []byte) {
-	if offset > maxQUICCrypto || int(offset)+len(b) > maxQUICCrypto || len(q.holes) >= maxQUICHoles {
+	if offset > maxQUICCrypto || int(offset)+len(b) > maxQUICCrypto || len(q.holes) >= maxQUICHoles || q.over {
 		return
 	}
 	from, to := int(offset), int(offset)+len(b)
@@ -56,4 +57,11 @@ func (q *quicCrypto) take() []byte {
 	from := q.given
 	q.given = max(from, to)
 	return q.data[from:q.given]
+}
+
+// dropCrypto forgets the bytes of the handshake, which is over or given up.
+func (q *quicFlow) dropCrypto() {
+	for d := range q.sides {
+		q.sides[d].crypto = [2]quicCrypto{{over: true}, {over: true}}
+	}
 }

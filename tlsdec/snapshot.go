@@ -431,6 +431,7 @@ func (q *quicCrypto) code(x *codec) {
 			*h = hole{}
 		}
 	})
+	x.bool(&q.over)
 	if number(x, &q.given); q.given < 0 || q.given > len(q.data) || len(q.data) > maxQUICCrypto {
 		x.fail()
 		*q = quicCrypto{}

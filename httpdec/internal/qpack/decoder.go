@@ -53,21 +53,24 @@ func (d *Decoder) Forget() { *d = Decoder{lost: true} }
 
 // Allow takes the SETTINGS_QPACK_MAX_TABLE_CAPACITY of the receiver (RFC 9204, section
 // 5). What came before it, as 0-RTT does, waits for it.
-func (d *Decoder) Allow(n uint64) error {
+func (d *Decoder) Allow(n uint64, inserted func()) error {
 	if d.lost || d.settled {
 		return nil
 	}
 	d.settled, d.allowed = true, int(min(n, MaxTable))
-	return d.Encoder(nil)
+	return d.Encoder(nil, inserted)
 }
 
-// Encoder takes a part of the encoder stream (RFC 9204, section 4.3).
-func (d *Decoder) Encoder(p []byte) error {
+// Encoder takes a part of the encoder stream (RFC 9204, section 4.3) and calls inserted
+// after each entry, before another one can evict it. After an error all that comes is
+// lost.
+func (d *Decoder) Encoder(p []byte, inserted func()) error {
 	if d.lost {
 		return nil
 	}
 	d.rest = append(d.rest, p...)
 	p = d.rest
+	before := d.inserts
 	for d.settled && len(p) > 0 {
 		n, err := d.instruction(p)
 		if err != nil {
@@ -77,7 +80,12 @@ func (d *Decoder) Encoder(p []byte) error {
 		if n == 0 {
 			break
 		}
-		p = p[n:]
+		if p = p[n:]; d.inserts > before {
+			before = d.inserts
+			if inserted(); d.lost {
+				return nil
+			}
+		}
 	}
 	if len(p) > maxRest {
 		d.Forget()

@@ -15,6 +15,8 @@ import (
 	"clipper/httpdec/internal/snapshot"
 )
 
+func nothing() {}
+
 func unhex(t testing.TB, s string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.ReplaceAll(s, " ", ""))
@@ -46,12 +48,12 @@ func TestExamples(t *testing.T) {
 	}
 	for _, chunk := range []int{1, 1000} {
 		d := new(Decoder)
-		if err := d.Allow(220); err != nil {
+		if err := d.Allow(220, nothing); err != nil {
 			t.Fatal(err)
 		}
 		for i, s := range steps {
 			for p := range slices.Chunk(unhex(t, s.encoder), chunk) {
-				if err := d.Encoder(p); err != nil {
+				if err := d.Encoder(p, nothing); err != nil {
 					t.Fatal(i, err)
 				}
 				w := snapshot.Append(nil)
@@ -105,9 +107,9 @@ func TestEncoder(t *testing.T) {
 // TestLost: after a hole in the encoder stream the fields that it made have no names.
 func TestLost(t *testing.T) {
 	d := new(Decoder)
-	d.Allow(220)
+	d.Allow(220, nothing)
 	d.Forget()
-	if err := d.Encoder(unhex(t, "ffff")); err != nil {
+	if err := d.Encoder(unhex(t, "ffff"), nothing); err != nil {
 		t.Fatal(err)
 	}
 	got, err := section(d, unhex(t, "0381 10 11 d1"))
@@ -121,19 +123,19 @@ func FuzzDecoder(f *testing.F) {
 	f.Add(unhex(f, "4a637573746f6d2d6b65790c637573746f6d2d76616c756502"), unhex(f, "050080c181"))
 	f.Fuzz(func(t *testing.T, encoder, sec []byte) {
 		whole, parts := new(Decoder), new(Decoder)
-		whole.Allow(4096)
-		parts.Allow(4096)
-		err := whole.Encoder(encoder)
+		whole.Allow(4096, nothing)
+		parts.Allow(4096, nothing)
+		err := whole.Encoder(encoder, nothing)
 		var errParts error
 		for i := range encoder {
 			if errParts == nil {
-				errParts = parts.Encoder(encoder[i : i+1])
+				errParts = parts.Encoder(encoder[i:i+1], nothing)
 			}
 		}
 		if (err == nil) != (errParts == nil) {
 			t.Fatalf("%v, in pieces %v", err, errParts)
 		}
-		if whole.size > whole.max && !whole.lost {
+		if whole.size > whole.max {
 			t.Fatalf("%d bytes of %d", whole.size, whole.max)
 		}
 		a, errA := section(whole, sec)
@@ -147,13 +149,13 @@ func FuzzDecoder(f *testing.F) {
 // TestBeforeSettings: what comes before the settings waits for them.
 func TestBeforeSettings(t *testing.T) {
 	d := new(Decoder)
-	if err := d.Encoder(unhex(t, "3fbd01 c00f 7777772e6578616d706c652e636f6d")); err != nil {
+	if err := d.Encoder(unhex(t, "3fbd01 c00f 7777772e6578616d706c652e636f6d"), nothing); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := section(d, unhex(t, "0200 80")); err != ErrBlocked {
 		t.Errorf("%v before the settings", err)
 	}
-	if err := d.Allow(220); err != nil {
+	if err := d.Allow(220, nothing); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := section(d, unhex(t, "0200 80")); got != ":authority: www.example.com" || err != nil {
