@@ -46,7 +46,7 @@ type harEntry struct {
 	Error           string `json:"_error"`
 	TLS             struct {
 		Version, Cipher, ALPN, SNI, Library, Mechanism string
-		Resumed                                        bool
+		Resumed, EarlyData                             bool
 	} `json:"_tls"`
 }
 
@@ -71,7 +71,7 @@ func (e harEntry) exchange(t testing.TB) truth.Exchange {
 	if p := e.Request.PostData; p != nil {
 		x.RequestBody = truth.Hash(body(t, p.Text, p.Encoding))
 	}
-	x.Proto = map[string]string{"HTTP/1.0": "HTTP/1.0", "HTTP/1.1": "HTTP/1.1", "http/1.1": "HTTP/1.1", "h2": "HTTP/2.0", "HTTP/2": "HTTP/2.0", "http/2.0": "HTTP/2.0", "HTTP/2.0": "HTTP/2.0"}[e.Request.HTTPVersion]
+	x.Proto = map[string]string{"HTTP/1.0": "HTTP/1.0", "HTTP/1.1": "HTTP/1.1", "http/1.1": "HTTP/1.1", "h2": "HTTP/2.0", "HTTP/2": "HTTP/2.0", "http/2.0": "HTTP/2.0", "HTTP/2.0": "HTTP/2.0", "HTTP/3": "HTTP/3.0"}[e.Request.HTTPVersion]
 	return x
 }
 

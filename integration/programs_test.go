@@ -19,7 +19,7 @@ func TestProgramsAgainstGo(t *testing.T) {
 	goScript := func(bin string) func(url, ca string) string {
 		return func(url, ca string) string {
 			var s strings.Builder
-			for _, flags := range []string{"", "-tls12", "-h2", "-h2 -tls12"} {
+			for _, flags := range []string{"", "-tls12", "-h2", "-h2 -tls12", "-h3"} {
 				label := strings.ReplaceAll("go"+flags, " ", "")
 				fmt.Fprintf(&s, "%s -ca %s %s -n 2 -label %s %s\n", bin, ca, flags, label, url)
 				fmt.Fprintf(&s, "%s -ca %s %s -n 1 -post 20000 -label %s-post %s\n", bin, ca, flags, label, url)
@@ -43,13 +43,13 @@ EOF
 		exchanges     int
 		script        func(url, ca string) string
 	}{
-		{"go-stripped-static", "goclient", 12, goScript(goclient)},
-		{"go-stripped-pie", "goclient", 12, goScript(pie)},
+		{"go-stripped-static", "goclient", 15, goScript(goclient)},
+		{"go-stripped-pie", "goclient", 15, goScript(pie)},
 		{"python3", "python3", 4, python},
 	} {
 		t.Run(p.name, func(t *testing.T) {
 			everybody(t, func(t *testing.T, w who) {
-				s, ca := truthServer(t, truth.Options{})
+				s, ca := truthServer(t, truth.Options{HTTP3: true})
 				har := filepath.Join(w.dir(t), "out.har")
 				cmd := w.command(t, clipper(t), "up", "--no-devtools", "--har", har, "--", "sh", "-ec", p.script(s.URL, ca))
 				if p.name == "python3" { // Debian's, which every user can run

@@ -1,7 +1,8 @@
 // Package tlsdec is the stage that takes TLS off: it reads reassembled TCP
 // streams, UDP datagrams and the TLS secrets of the programs that made them
 // (layers TCP, UDP and Keys), and gives the same connections as plaintext
-// (layer Plain). What is not TLS passes through unchanged.
+// (layer Plain). What is not TLS passes through unchanged. Of QUIC the packet
+// protection is taken off, too: Plain has its streams.
 //
 // TLS is found by its bytes, at the start of a connection or later (STARTTLS,
 // CONNECT), never by port, and inside TLS once more (an HTTPS proxy). The stage follows the handshake as a silent

@@ -25,6 +25,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 // Exchange is one request and its response as the server saw them.
@@ -46,6 +48,7 @@ type Options struct {
 	KeyLog     io.Writer
 	Close      bool   // the connection after each response
 	Addr       string // default 127.0.0.1:0
+	HTTP3      bool   // too, on the UDP port of the same number
 }
 
 // Server is a running server.
@@ -54,6 +57,7 @@ type Server struct {
 	Port  int
 	CA    []byte // PEM
 	srv   *http.Server
+	h3    *http3.Server // nil: none
 	close bool
 	mu    sync.Mutex
 	log   []Exchange
@@ -120,11 +124,29 @@ func Start(o Options) (*Server, error) {
 		s.URL = fmt.Sprintf("https://localhost:%d", s.Port)
 		go s.srv.ServeTLS(l, "", "")
 	}
+	if !o.HTTP3 {
+		return s, nil
+	}
+	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: l.Addr().(*net.TCPAddr).IP, Port: s.Port})
+	if err != nil {
+		s.srv.Close()
+		return nil, err
+	}
+	s.h3 = &http3.Server{Handler: s, TLSConfig: s.srv.TLSConfig}
+	go func() {
+		defer udp.Close()
+		s.h3.Serve(udp)
+	}()
 	return s, nil
 }
 
 // Close ends the server.
-func (s *Server) Close() error { return s.srv.Close() }
+func (s *Server) Close() error {
+	if s.h3 != nil {
+		s.h3.Close()
+	}
+	return s.srv.Close()
+}
 
 // Log is what was exchanged so far, sorted by URL and method.
 func (s *Server) Log() []Exchange {

@@ -93,7 +93,7 @@ func tapChosenEvents(ctx context.Context, b *natsbus.Bus, ch choice, out io.Writ
 		return err
 	}
 	err = followInto(ctx, b, func(r *bus.Record) error {
-		if e, ok := r.Event.(*bus.Event); ok && (e.Stream != 0 || e.Type == bus.EventVerdict) {
+		if e, ok := r.Event.(*bus.Event); ok && ofRow(e) {
 			k := key{e.Conn, e.Stream}
 			mu.Lock()
 			if len(held[k]) < maxHeld {
@@ -112,4 +112,13 @@ func tapChosenEvents(ctx context.Context, b *natsbus.Bus, ch choice, out io.Writ
 		err = e
 	}
 	return err
+}
+
+// ofRow reports whether an event belongs to an exchange, or is a verdict.
+func ofRow(e *bus.Event) bool {
+	switch e.Type {
+	case bus.EventConnection, bus.EventClosed, bus.EventDNS, bus.EventEOS:
+		return false
+	}
+	return true
 }

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/quic-go/quic-go/http3"
 )
 
 func main() {
@@ -22,18 +24,19 @@ func main() {
 	n := flag.Int("n", 4, "requests")
 	c := flag.Int("c", 1, "connections, each with its own client")
 	h2 := flag.Bool("h2", false, "HTTP/2")
+	h3 := flag.Bool("h3", false, "HTTP/3")
 	old := flag.Bool("tls12", false, "TLS 1.2 at most")
 	post := flag.Int("post", 0, "bytes of request body; 0 sends GET")
 	size := flag.Int("size", 0, "bytes of a download by the first client, beside its requests: over the same connection with HTTP/2")
 	label := flag.String("label", "x", "what makes the URLs different")
 	flag.Parse()
-	if err := run(flag.Arg(0), *ca, *n, *c, *h2, *old, *post, *size, *label); err != nil {
+	if err := run(flag.Arg(0), *ca, *n, *c, *h2, *h3, *old, *post, *size, *label); err != nil {
 		fmt.Fprintln(os.Stderr, "goclient:", err)
 		os.Exit(1)
 	}
 }
 
-func run(url, ca string, n, c int, h2, old bool, post, size int, label string) error {
+func run(url, ca string, n, c int, h2, h3, old bool, post, size int, label string) error {
 	pool := x509.NewCertPool()
 	if ca != "" {
 		b, err := os.ReadFile(ca)
@@ -54,7 +57,13 @@ func run(url, ca string, n, c int, h2, old bool, post, size int, label string) e
 		if old {
 			conf.MaxVersion = tls.VersionTLS12
 		}
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: conf, Protocols: protocols}, Timeout: time.Minute}
+		var transport http.RoundTripper = &http.Transport{TLSClientConfig: conf, Protocols: protocols}
+		if h3 {
+			t := &http3.Transport{TLSClientConfig: conf}
+			defer t.Close()
+			transport = t
+		}
+		client := &http.Client{Transport: transport, Timeout: time.Minute}
 		if i == 0 && size > 0 {
 			wg.Go(func() { errs[c] = one(client, fmt.Sprintf("%s/size/%d", url, size), 0) })
 		}
