@@ -153,13 +153,14 @@ func (s *Sandbox) receive() error {
 // with an error of type *CommandError when it failed. With Spec.Hook the execve
 // waits for whoever serves the Listener.
 func (s *Sandbox) Release() error {
+	// From before the program runs, which may be stopped at once.
+	followStops(s.process, s.killAll)
 	if err := s.process.Go(); err != nil {
 		return fmt.Errorf("sandbox: release the program: %w", err)
 	}
 	defer s.process.CloseControl()
 	r, _, err := s.process.Receive()
 	if err == io.EOF {
-		go followStops(s.process, s.killAll)
 		return nil
 	}
 	if err != nil {

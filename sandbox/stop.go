@@ -3,8 +3,10 @@
 package sandbox
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -17,32 +19,45 @@ import (
 // `kill -STOP $$`, so that the shell that waits for the spawner sees its job
 // stopped. A ^Z reaches both at once, and the spawner must not stop before the
 // program: the shell would take the terminal back from a program that still reads
-// what is typed next, or that goes on because it takes no ^Z. Only with KillAll it
-// does, for then the child is init, which never stops.
+// what is typed next, or that goes on because it takes no ^Z. With KillAll the
+// child is init, which never stops, and nobody tells of its child.
+//
+// When it returns, the signals are caught; it goes on beside until the program ends.
 func followStops(p *stage.Process, killAll bool) {
 	c, continued, typed := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(continued, unix.SIGCONT)
-	defer signal.Stop(continued)
-	if !killAll {
-		signal.Notify(typed, unix.SIGTSTP)
-		defer signal.Stop(typed)
-	}
+	signal.Notify(typed, unix.SIGTSTP)
 	signal.Notify(c, unix.SIGCHLD)
-	defer signal.Stop(c)
-	c <- nil // a program may have stopped before anybody listened
+	go func() {
+		defer signal.Stop(continued)
+		defer signal.Stop(typed)
+		defer signal.Stop(c)
+		repeatStops(p, killAll, c, continued, typed)
+	}()
+}
+
+// repeatStops does what followStops says, by SIGCHLD, SIGCONT and SIGTSTP.
+func repeatStops(p *stage.Process, killAll bool, c, continued, typed <-chan os.Signal) {
+	isStopped := func() bool { return stopped(p.PID) }
+	if killAll {
+		isStopped = func() bool { return childStopped(p.PID) }
+	}
 	for {
 		select {
 		case <-p.Done():
 			return
 		case <-typed:
+			for end := time.Now().Add(typedTime); killAll && !isStopped() && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
 		case <-c:
 		}
-		if !stopped(p.PID) {
+		if !isStopped() {
 			continue
 		}
 		// After a stop of the whole job and fg both are continued, one after the other.
 		time.Sleep(50 * time.Millisecond)
-		if !stopped(p.PID) {
+		if !isStopped() {
 			continue
 		}
 		select { // of an earlier stop
@@ -53,6 +68,26 @@ func followStops(p *stage.Process, killAll bool) {
 		<-continued
 		p.Signal(unix.SIGCONT) // it may be in another process group
 	}
+}
+
+// typedTime is how long a program may take to stop after ^Z.
+const typedTime = 2 * time.Second
+
+// childStopped reports whether the program that init started, its eldest child, is
+// stopped.
+func childStopped(init int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%[1]d/task/%[1]d/children", init))
+	if err != nil {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d", init))
+		return err == nil // a kernel that does not tell (CONFIG_PROC_CHILDREN): as if it were
+	}
+	pid, _, _ := strings.Cut(string(b), " ")
+	stat, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')')+1:]), " ")
+	return strings.HasPrefix(state, "T")
 }
 
 // stopped reports whether a child is stopped, and leaves its status to be
