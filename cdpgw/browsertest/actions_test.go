@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -114,21 +115,31 @@ func TestImportHAR(t *testing.T) {
 {"startedDateTime": "2026-11-23T09:38:34.000Z", "time": 5, "request": {"method": "GET", "url": "https://imported.test/from-har.json", "httpVersion": "HTTP/2", "headers": [], "queryString": [], "cookies": [], "headersSize": -1, "bodySize": 0},
 "response": {"status": 203, "statusText": "Non-Authoritative", "httpVersion": "HTTP/2", "headers": [{"name": "content-type", "value": "application/json"}], "cookies": [], "content": {"size": 15, "mimeType": "application/json", "text": "{\"har\":\"yes\"}"}, "redirectURL": "", "headersSize": -1, "bodySize": 15},
 "cache": {}, "timings": {"send": 1, "wait": 3, "receive": 1}}]}}`
-	b.must(`(() => {
-		const field = clipperTest.every(e => e.tagName === 'INPUT' && e.type === 'file')[0];
-		if (!field) return false;
-		const t = new DataTransfer();
-		t.items.add(new File([` + browser.Quote(har) + `], 'x.har'));
-		field.files = t.files;
-		field.dispatchEvent(new Event('change'));
-		return true;
-	})()`)
+	load := func(har string) {
+		b.must(`(() => {
+			const field = clipperTest.every(e => e.tagName === 'INPUT' && e.type === 'file')[0];
+			if (!field) return false;
+			const t = new DataTransfer();
+			t.items.add(new File([` + browser.Quote(har) + `], 'x.har'));
+			field.files = t.files;
+			field.dispatchEvent(new Event('change'));
+			return true;
+		})()`)
+	}
+	load(har)
 	b.must(`clipperTest.rows().some(r => r.name.includes('from-har.json'))`)
 	if r := find(b.Rows(1), "from-har.json"); !strings.HasPrefix(r["status"], "203") {
 		t.Errorf("row: %v", r)
 	}
 	b.Item("from-har.json", "Response", `"har"`)
 	b.shot("imported")
+
+	written, err := os.ReadFile("../../httpdec/har/testdata/conversation.har") // as Clipper writes it
+	if err != nil {
+		t.Fatal(err)
+	}
+	load(string(written))
+	b.must(`clipperTest.rows().some(r => r.name.includes('binary'))`)
 }
 
 // The filters of the panel find what they name, and rows that failed are red.
