@@ -72,7 +72,11 @@ func quicTrace(t testing.TB, k quicTalk) *trace {
 			if err != nil {
 				return // closed
 			}
-			served <- quicServe(ctx, c, &k)
+			err = quicPeer(ctx, c, &k, bus.ServerToClient)
+			if err == nil {
+				<-c.Context().Done()
+			}
+			served <- err
 		}
 	}()
 	client := &quic.Transport{Conn: clientSocket}
@@ -81,7 +85,7 @@ func quicTrace(t testing.TB, k quicTalk) *trace {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := quicAsk(ctx, c, &k); err != nil {
+		if err := quicPeer(ctx, c, &k, bus.ClientToServer); err != nil {
 			t.Fatal(err)
 		}
 		c.CloseWithError(7, "enough")
@@ -168,19 +172,18 @@ func (r *recorder) relayUDP(s *net.UDPConn, server net.Addr, fate func(bus.Dir, 
 	}
 }
 
-func quicAsk(ctx context.Context, c *quic.Conn, k *quicTalk) error {
+// quicPeer does the part of one peer.
+func quicPeer(ctx context.Context, c *quic.Conn, k *quicTalk, d bus.Dir) error {
 	errs := make(chan error, k.streams)
 	for i := range k.streams {
 		go func() {
-			var s *quic.Stream
-			var err error
-			if i < (k.streams+1)/2 {
-				s, err = c.OpenStreamSync(ctx)
-			} else {
-				s, err = c.AcceptStream(ctx)
+			open := c.AcceptStream
+			if byClient := i < (k.streams+1)/2; byClient == (d == bus.ClientToServer) {
+				open = c.OpenStreamSync
 			}
+			s, err := open(ctx)
 			if err == nil {
-				err = quicExchange(s, bus.ClientToServer, k)
+				err = quicExchange(s, d, k)
 			}
 			errs <- err
 		}()
@@ -188,7 +191,7 @@ func quicAsk(ctx context.Context, c *quic.Conn, k *quicTalk) error {
 	if err := firstError(errs, k.streams); err != nil {
 		return err
 	}
-	return quicDone(ctx, c, true)
+	return quicDone(ctx, c, d == bus.ClientToServer)
 }
 
 // quicDone tells the server that the client has got everything, and the client the same.
@@ -215,33 +218,6 @@ func quicDone(ctx context.Context, c *quic.Conn, client bool) error {
 			return err
 		}
 	}
-	return nil
-}
-
-func quicServe(ctx context.Context, c *quic.Conn, k *quicTalk) error {
-	errs := make(chan error, k.streams)
-	for i := range k.streams {
-		go func() {
-			var s *quic.Stream
-			var err error
-			if i < (k.streams+1)/2 {
-				s, err = c.AcceptStream(ctx)
-			} else {
-				s, err = c.OpenStreamSync(ctx)
-			}
-			if err == nil {
-				err = quicExchange(s, bus.ServerToClient, k)
-			}
-			errs <- err
-		}()
-	}
-	if err := firstError(errs, k.streams); err != nil {
-		return err
-	}
-	if err := quicDone(ctx, c, false); err != nil {
-		return err
-	}
-	<-c.Context().Done()
 	return nil
 }
 

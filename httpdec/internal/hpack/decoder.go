@@ -15,28 +15,22 @@ import (
 
 // Limits of a decoder.
 const (
-	MaxTable  = 256 << 10 // bytes of a dynamic table (RFC 7541, section 4.1)
-	MaxString = 128 << 10 // bytes of one name or value
-	MaxIndex  = MaxTable/entryOverhead + uint64(len(static))
+	MaxIndex = MaxTable/EntryOverhead + uint64(len(static))
 
-	initialTable  = 4096
-	entryOverhead = 32
+	initialTable = 4096
 )
 
 // Errors. What follows one of them in the same direction can't be decoded.
 var (
-	errIndex   = errors.New("hpack: an index beyond the table")
-	errLong    = errors.New("hpack: a string of more than 128 KiB")
-	errInteger = errors.New("hpack: an integer that is too large")
-	errUpdate  = errors.New("hpack: a larger table than was allowed")
-	errCut     = errors.New("hpack: a field section that ends inside of a field")
+	errIndex  = errors.New("hpack: an index beyond the table")
+	errLong   = fmt.Errorf("hpack: %w", ErrLong)
+	errUpdate = errors.New("hpack: a larger table than was allowed")
+	errCut    = errors.New("hpack: a field section that ends inside of a field")
 )
 
 // Decoder decodes the field sections of one direction.
 type Decoder struct {
-	table   []bus.Field // oldest first
-	size    int
-	max     int
+	table   Table
 	allowed int
 	partial bool   // older entries than those of table may exist
 	rest    []byte // of a field that is not complete
@@ -45,7 +39,7 @@ type Decoder struct {
 // New returns a decoder. partial says that the beginning of the direction was not
 // captured.
 func New(partial bool) *Decoder {
-	d := &Decoder{max: initialTable, allowed: initialTable}
+	d := &Decoder{table: Table{Max: initialTable}, allowed: initialTable}
 	if partial {
 		d.Forget()
 	}
@@ -57,7 +51,7 @@ func New(partial bool) *Decoder {
 func (d *Decoder) Forget() {
 	// An encoder does not use what it has evicted, so that to keep more than it
 	// does no harm.
-	*d = Decoder{max: MaxTable, allowed: MaxTable, partial: true}
+	*d = Decoder{table: Table{Max: MaxTable}, allowed: MaxTable, partial: true}
 }
 
 // Allow takes the SETTINGS_HEADER_TABLE_SIZE of the receiver (RFC 9113, section
@@ -132,15 +126,14 @@ func (d *Decoder) field(p []byte, emit func(bus.Field)) (n int, err error) {
 		if v > uint64(d.allowed) {
 			return 0, errUpdate
 		}
-		d.max = int(v)
-		if d.evict(); v == 0 {
+		if d.table.Resize(int(v)); v == 0 {
 			d.partial = false
 		}
 		return n, nil
 	case b&0xc0 == 0x40:
 		f, n, err := d.literal(p, 6)
 		if n > 0 {
-			d.add(f)
+			d.table.Add(f)
 			emit(f)
 		}
 		return n, err
@@ -195,57 +188,21 @@ func (d *Decoder) at(i uint64) (bus.Field, error) {
 		return static[i-1], nil
 	}
 	i -= uint64(len(static))
-	if i <= uint64(len(d.table)) {
-		return d.table[uint64(len(d.table))-i], nil
+	if f, ok := d.table.FromNewest(i - 1); ok {
+		return f, nil
 	}
 	if d.partial && i <= MaxIndex {
 		return bus.Field{Name: bus.NotCaptured, Value: bus.NotCaptured}, nil
 	}
-	return bus.Field{}, fmt.Errorf("%w: %d of %d", errIndex, i, len(d.table))
+	return bus.Field{}, fmt.Errorf("%w: %d of %d", errIndex, i, len(d.table.Entries))
 }
 
-func (d *Decoder) add(f bus.Field) {
-	d.table = append(d.table, f)
-	d.size += len(f.Name) + len(f.Value) + entryOverhead
-	d.evict()
-}
-
-func (d *Decoder) evict() {
-	n := 0
-	for d.size > d.max {
-		f := &d.table[n]
-		d.size -= len(f.Name) + len(f.Value) + entryOverhead
-		n++
-	}
-	if n == 0 {
-		return
-	}
-	clear(d.table[:n])
-	d.table = d.table[n:]
-	if len(d.table) == 0 {
-		d.table = nil
-	}
-}
-
-// integer decodes RFC 7541, section 5.1. n is 0 when p does not hold all of it.
+// integer takes no more than what four bytes hold beside the first.
 func integer(p []byte, prefix uint) (v uint64, n int, err error) {
-	limit := uint64(1)<<prefix - 1
-	if v = uint64(p[0]) & limit; v < limit {
-		return v, 1, nil
+	if v, n, err = Integer(p, prefix, 5); err != nil {
+		err = fmt.Errorf("hpack: %w", err)
 	}
-	for i, c := range p[1:] {
-		if i > 4 {
-			return 0, 0, errInteger
-		}
-		v += uint64(c&0x7f) << (7 * i)
-		if c&0x80 == 0 {
-			return v, i + 2, nil
-		}
-	}
-	if len(p) > 6 {
-		return 0, 0, errInteger
-	}
-	return 0, 0, nil
+	return v, n, err
 }
 
 // literalString is the string literal (RFC 7541, section 5.2) that p begins with,
@@ -286,16 +243,8 @@ func str(p []byte) (string, error) {
 
 // Snapshot visits the state.
 func (d *Decoder) Snapshot(s *snapshot.State) {
-	snapshot.Index(s, &d.max, MaxTable)
+	d.table.Snapshot(s)
 	snapshot.Index(s, &d.allowed, MaxTable)
 	s.Bool(&d.partial)
 	snapshot.Bytes(s, &d.rest, 2*MaxString+64)
-	snapshot.List(s, &d.table, MaxTable/entryOverhead, func(f *bus.Field) {
-		snapshot.Bytes(s, &f.Name, MaxString)
-		snapshot.Bytes(s, &f.Value, MaxString)
-		if s.Reading() {
-			d.size += len(f.Name) + len(f.Value) + entryOverhead
-		}
-	})
-	s.Check(d.size <= d.max)
 }

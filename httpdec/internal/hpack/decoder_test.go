@@ -142,7 +142,7 @@ func TestErrors(t *testing.T) {
 	for in, want := range map[string]error{
 		"\x80":                         errIndex,
 		"\xbe":                         errIndex,
-		"\xff\xff\xff\xff\xff\xff\xff": errInteger,
+		"\xff\xff\xff\xff\xff\xff\xff": fmt.Errorf("hpack: %w", ErrInteger),
 		"\x3f\xe2\x1f":                 errUpdate, // 4097
 		"\x40\x7f\xff\xff\x7f":         errLong,
 		"\x40\x01":                     errCut,

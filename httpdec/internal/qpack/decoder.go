@@ -7,20 +7,14 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/net/http2/hpack"
+	huffman "golang.org/x/net/http2/hpack"
 
 	"clipper/bus"
+	"clipper/httpdec/internal/hpack"
 	"clipper/httpdec/internal/snapshot"
 )
 
-// Limits of a decoder.
-const (
-	MaxTable  = 256 << 10 // bytes of a dynamic table (RFC 9204, section 3.2.1)
-	MaxString = 128 << 10 // bytes of one name or value
-
-	entryOverhead = 32
-	maxRest       = 2*MaxString + 64
-)
+const maxRest = 2*hpack.MaxString + 64 // bytes of an instruction
 
 // ErrBlocked says that a field section refers to what the encoder has not said yet
 // (RFC 9204, section 2.1.2). It can be decoded again later.
@@ -28,18 +22,15 @@ var ErrBlocked = errors.New("qpack: a field section that is ahead of its encoder
 
 // Errors. What follows one of them in the same direction can't be decoded.
 var (
-	errIndex   = errors.New("qpack: an index beyond the table")
-	errLong    = errors.New("qpack: a string of more than 128 KiB")
-	errInteger = errors.New("qpack: an integer that is too large")
-	errTable   = errors.New("qpack: a larger table than was allowed")
-	errCut     = errors.New("qpack: a field section that ends inside of a field")
+	errIndex = errors.New("qpack: an index beyond the table")
+	errLong  = fmt.Errorf("qpack: %w", hpack.ErrLong)
+	errTable = errors.New("qpack: a larger table than was allowed")
+	errCut   = errors.New("qpack: a field section that ends inside of a field")
 )
 
 // Decoder decodes the field sections of one direction, whose encoder stream it reads.
 type Decoder struct {
-	table   []bus.Field // oldest first
-	size    int
-	max     int
+	table   hpack.Table
 	allowed int
 	inserts uint64 // entries so far
 	settled bool   // allowed is known
@@ -57,7 +48,7 @@ func (d *Decoder) Allow(n uint64, inserted func()) error {
 	if d.lost || d.settled {
 		return nil
 	}
-	d.settled, d.allowed = true, int(min(n, MaxTable))
+	d.settled, d.allowed = true, int(min(n, hpack.MaxTable))
 	return d.Encoder(nil, inserted)
 }
 
@@ -129,8 +120,7 @@ func (d *Decoder) instruction(p []byte) (n int, err error) {
 		if v > uint64(d.allowed) {
 			return 0, errTable
 		}
-		d.max = int(v)
-		d.evict()
+		d.table.Resize(int(v))
 		return k, nil
 	default: // duplicate
 		i, k, err := integer(p, 5)
@@ -155,34 +145,16 @@ func (d *Decoder) instruction(p []byte) (n int, err error) {
 
 func (d *Decoder) add(f bus.Field) {
 	d.inserts++
-	d.table = append(d.table, f)
-	d.size += len(f.Name) + len(f.Value) + entryOverhead
-	d.evict()
-}
-
-func (d *Decoder) evict() {
-	n := 0
-	for d.size > d.max {
-		f := &d.table[n]
-		d.size -= len(f.Name) + len(f.Value) + entryOverhead
-		n++
-	}
-	if n == 0 {
-		return
-	}
-	clear(d.table[:n])
-	d.table = d.table[n:]
-	if len(d.table) == 0 {
-		d.table = nil
-	}
+	d.table.Add(f)
 }
 
 // relative is an entry counted from the newest (RFC 9204, section 3.2.5).
 func (d *Decoder) relative(i uint64) (bus.Field, error) {
-	if i >= uint64(len(d.table)) {
-		return bus.Field{}, fmt.Errorf("%w: %d of %d", errIndex, i, len(d.table))
+	f, ok := d.table.FromNewest(i)
+	if !ok {
+		return f, fmt.Errorf("%w: %d of %d", errIndex, i, len(d.table.Entries))
 	}
-	return d.table[uint64(len(d.table))-1-i], nil
+	return f, nil
 }
 
 // absolute is the entry with an absolute index (RFC 9204, section 3.2.4).
@@ -190,10 +162,12 @@ func (d *Decoder) absolute(i uint64) (bus.Field, error) {
 	if d.lost {
 		return bus.Field{Name: bus.NotCaptured, Value: bus.NotCaptured}, nil
 	}
-	if i >= d.inserts || d.inserts-i > uint64(len(d.table)) {
-		return bus.Field{}, fmt.Errorf("%w: entry %d of %d", errIndex, i, d.inserts)
+	if i < d.inserts {
+		if f, ok := d.table.FromNewest(d.inserts - 1 - i); ok {
+			return f, nil
+		}
 	}
-	return d.table[uint64(len(d.table))-(d.inserts-i)], nil
+	return bus.Field{}, fmt.Errorf("%w: entry %d of %d", errIndex, i, d.inserts)
 }
 
 // Section decodes a whole field section (RFC 9204, section 4.5). Nothing is emitted
@@ -250,7 +224,7 @@ func (d *Decoder) requiredInserts(encoded uint64) (uint64, error) {
 	if encoded == 0 || d.lost {
 		return 0, nil
 	}
-	entries := uint64(d.allowed / entryOverhead)
+	entries := uint64(d.allowed / hpack.EntryOverhead)
 	if encoded > 2*entries {
 		return 0, errIndex
 	}
@@ -313,25 +287,12 @@ func (d *Decoder) line(p []byte, base uint64) (f bus.Field, n int, err error) {
 	return f, n + k, nil
 }
 
-// integer decodes RFC 7541, section 5.1. n is 0 when p does not hold all of it.
+// integer takes what QUIC's own integers hold.
 func integer(p []byte, prefix uint) (v uint64, n int, err error) {
-	if len(p) == 0 {
-		return 0, 0, nil
+	if v, n, err = hpack.Integer(p, prefix, 8); err != nil {
+		err = fmt.Errorf("qpack: %w", err)
 	}
-	limit := uint64(1)<<prefix - 1
-	if v = uint64(p[0]) & limit; v < limit {
-		return v, 1, nil
-	}
-	for i, c := range p[1:] {
-		if i > 7 {
-			return 0, 0, errInteger
-		}
-		v += uint64(c&0x7f) << (7 * i)
-		if c&0x80 == 0 {
-			return v, i + 2, nil
-		}
-	}
-	return 0, 0, nil
+	return v, n, err
 }
 
 // str decodes the string literal in front of p, whose Huffman flag stands before its
@@ -341,7 +302,7 @@ func str(p []byte, prefix uint) (s string, n int, err error) {
 	if n == 0 || err != nil {
 		return "", 0, err
 	}
-	if size > MaxString {
+	if size > hpack.MaxString {
 		return "", 0, errLong
 	}
 	if uint64(len(p)-n) < size {
@@ -352,7 +313,7 @@ func str(p []byte, prefix uint) (s string, n int, err error) {
 	if p[0]&(1<<prefix) == 0 {
 		return string(b), n, nil
 	}
-	if s, err = hpack.HuffmanDecodeToString(b); err == nil && len(s) > MaxString {
+	if s, err = huffman.HuffmanDecodeToString(b); err == nil && len(s) > hpack.MaxString {
 		err = errLong
 	}
 	return s, n, err
@@ -367,18 +328,11 @@ func staticField(i uint64) (bus.Field, error) {
 
 // Snapshot visits the state.
 func (d *Decoder) Snapshot(s *snapshot.State) {
-	snapshot.Index(s, &d.max, MaxTable)
-	snapshot.Index(s, &d.allowed, MaxTable)
+	d.table.Snapshot(s)
+	snapshot.Index(s, &d.allowed, hpack.MaxTable)
 	snapshot.Int(s, &d.inserts)
 	s.Bool(&d.settled)
 	s.Bool(&d.lost)
 	snapshot.Bytes(s, &d.rest, maxRest)
-	snapshot.List(s, &d.table, MaxTable/entryOverhead, func(f *bus.Field) {
-		snapshot.Bytes(s, &f.Name, MaxString)
-		snapshot.Bytes(s, &f.Value, MaxString)
-		if s.Reading() {
-			d.size += len(f.Name) + len(f.Value) + entryOverhead
-		}
-	})
-	s.Check(d.size <= d.max && uint64(len(d.table)) <= d.inserts)
+	s.Check(uint64(len(d.table.Entries)) <= d.inserts)
 }
