@@ -145,20 +145,25 @@ func TestSpawnerKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		bufio.NewReader(out).ReadString('\n')
-		before := marked(mark)
-		if len(before) != 3 { // spawner, netd, program
-			t.Errorf("processes %v, want 3", before)
-		}
+		awaitMarked(t, mark, 3) // spawner, netd, program, which has no environment while it becomes sleep
 		cmd.Process.Kill()
 		cmd.Wait()
-		deadline := time.Now().Add(time.Minute)
-		for len(marked(mark)) > 0 {
-			if time.Now().After(deadline) {
-				t.Fatalf("left behind: %v", marked(mark))
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
+		awaitMarked(t, mark, 0)
 	})
+}
+
+// awaitMarked returns when there are n processes with the mark.
+func awaitMarked(t *testing.T, mark string, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		list := marked(mark)
+		if len(list) == n {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("processes %v, want %d", list, n)
+		}
+	}
 }
 
 // marked lists the processes with MARK=mark in their environment.
