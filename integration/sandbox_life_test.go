@@ -280,12 +280,15 @@ func TestNothingLeft(t *testing.T) {
 					eventually(t, "nothing runs", func() bool { return len(marked(m)) == 0 })
 				}
 			}
-			for _, pid := range marked(m) { // the child
-				if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(b) == "sleep\n" {
-					syscall.Kill(pid, syscall.SIGKILL)
+			eventually(t, "nothing runs", func() bool {
+				left := marked(m)
+				for _, pid := range left { // the child
+					if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); string(b) == "sleep\n" {
+						syscall.Kill(pid, syscall.SIGKILL)
+					}
 				}
-			}
-			eventually(t, "nothing runs", func() bool { return len(marked(m)) == 0 })
+				return len(left) == 0
+			})
 			eventually(t, "the namespace is gone", func() bool { return !netns()[ns] })
 			if killed { // nobody is left who could do it: the next run does
 				next := w.command(t, clipper(t), "up", "-q", "--no-devtools", "--", "true")
