@@ -301,15 +301,20 @@ func (c *conn) end(r *bus.Record) {
 	c.flushUndecided()
 	if c.tls != nil {
 		c.dropEarly()
-		c.flushInfo(r.Time)
-		if c.unread != nil && !c.tls.failed {
-			c.opaque(*c.unread, c.unreadAt)
-		}
-		c.unfinished(r)
+		c.conclude(r)
 	}
 	c.forward(r)
 	c.over = true
 	c.d.remove(c)
+}
+
+// conclude says what is still to be said of a TLS connection before its End r.
+func (c *conn) conclude(r *bus.Record) {
+	c.flushInfo(r.Time)
+	if c.unread != nil && !c.tls.failed {
+		c.opaque(*c.unread, c.unreadAt)
+	}
+	c.unfinished(r)
 }
 
 // abandon ends a connection whose End never came.

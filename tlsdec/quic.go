@@ -150,8 +150,9 @@ func (c *conn) again(version uint32, destination []byte, t int64) {
 	if err != nil {
 		return // it holds no type that can fail
 	}
-	c.unfinishedQUIC(payload, t)
-	c.emit(bus.End, payload, t)
+	end := &bus.Record{Type: bus.End, Payload: payload, Time: t}
+	c.conclude(end)
+	c.give(end)
 	q := &quicFlow{version: version, count: c.quic.count + 1}
 	q.derive(destination)
 	c.quic, c.verdict, c.preliminary, c.unread = q, "", false, nil
@@ -160,14 +161,6 @@ func (c *conn) again(version uint32, destination []byte, t int64) {
 	if payload, err = json.Marshal(&c.open); err == nil {
 		c.emit(bus.Open, payload, t)
 	}
-}
-
-func (c *conn) unfinishedQUIC(end []byte, t int64) {
-	c.flushInfo(t)
-	if c.unread != nil && !c.tls.failed {
-		c.opaque(*c.unread, c.unreadAt)
-	}
-	c.unfinished(&bus.Record{Payload: end, Time: t})
 }
 
 // plainID is the connection's id on Plain. Further connections of a flow get one

@@ -38,7 +38,8 @@ type quicHeader struct {
 }
 
 // parseQUICLongHeader reads the long header in front of b (RFC 9000, section
-// 17.2), whatever its Fixed Bit is (RFC 9287). Packets of a type or version without Length end with the datagram.
+// 17.2), whatever its Fixed Bit is (RFC 9287). Packets of a type or version without
+// Length end with the datagram.
 func parseQUICLongHeader(b []byte) (h quicHeader, err error) {
 	if len(b) < 7 {
 		return h, errMore

@@ -4,6 +4,7 @@ package capture
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -28,24 +29,30 @@ func (s stuck) Publish(r *bus.Record) error {
 	return s.memory.Publish(r)
 }
 
+// held is a flow of datagrams that a ring takes, and the gate before it.
+func (n *namespace) held(packet, page *os.File) (fd int, ring *Ring, gate *Gate) {
+	n.t.Helper()
+	n.bind(9000)
+	fd = n.udp(localhost, 9000)
+	ring, err := Map(int(packet.Fd()), int(page.Fd()))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { ring.Close() })
+	if gate, err = NewGate(int(packet.Fd()), int(page.Fd()), 50); err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { gate.Close() })
+	return fd, ring, gate
+}
+
 // A bus that stands still for a while costs no frame, not even of traffic that
 // the gate cannot hold back; what waited survives the reader; and the memory
 // is given back.
 func TestBusStandsStill(t *testing.T) {
 	n := newNamespace(t)
 	packet, page := n.capture()
-	n.bind(9000)
-	fd := n.udp(localhost, 9000)
-	ring, err := Map(int(packet.Fd()), int(page.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ring.Close()
-	gate, err := NewGate(int(packet.Fd()), int(page.Fd()), 50)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer gate.Close()
+	fd, ring, gate := n.held(packet, page)
 
 	all, out := memories(1)
 	s := stuck{all[0], make(chan struct{}), make(chan struct{})}
@@ -168,18 +175,7 @@ func TestLargeBacklog(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer page.Close()
-	n.bind(9000)
-	fd := n.udp(localhost, 9000)
-	ring, err := Map(int(packet.Fd()), int(page.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ring.Close()
-	gate, err := NewGate(int(packet.Fd()), int(page.Fd()), 50)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer gate.Close()
+	fd, ring, gate := n.held(packet, page)
 	all, out := memories(1)
 	s := stuck{all[0], make(chan struct{}), make(chan struct{})}
 	out[0].Publisher = s
